@@ -1,0 +1,60 @@
+# make serve       the service on http://HOST:PORT (base install, no torch)
+# make test        the default tests            make test-slow   the heavier suites
+# make check       format, lint, types          make format      write the format
+# make bench       every benchmark, as tables   make venv        the full environment, nothing else
+#
+# Each makes .venv first, and again only when pyproject.toml or constraints.txt has changed.
+# On Linux torch may come with gigabytes of CUDA packages; to have it without them, point PIP_EXTRA_INDEX_URL at
+# PyTorch's own index of CPU builds.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BUNDLE ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+BASE := .venv/base.stamp
+DEV := .venv/dev.stamp
+BENCHMARKS := $(sort $(basename $(notdir $(wildcard tests/benchmarks/bench_*.py))))
+
+.PHONY: serve test test-slow check format bench venv clean
+
+serve: $(BASE)
+	$(BIN)/polyseme serve --host $(HOST) --port $(PORT) $(if $(BUNDLE),--bundle $(BUNDLE))
+
+test: $(DEV)
+	$(BIN)/python -m pytest
+
+test-slow: $(DEV)
+	$(BIN)/python -m pytest -m slow
+
+check: $(DEV)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: $(DEV)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(DEV)
+	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m tests.benchmarks.$$name; done
+
+venv: $(DEV)
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+
+$(BASE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Polyseme needs Python 3.11 or newer; $(PYTHON) is not (choose another: make PYTHON=python3.12)"; exit 1; } >&2
+	$(PYTHON) -m venv .venv
+	$(PIP) install --editable . --constraint constraints.txt
+	@touch $@
+
+# Dependency groups need a newer pip than the one that comes with Python 3.11 to 3.13.
+$(DEV): $(BASE)
+	$(PIP) install pip --upgrade --constraint constraints.txt
+	$(PIP) install --editable '.[train]' --group dev --constraint constraints.txt
+	@touch $@

@@ -1,0 +1,166 @@
+"""What can go wrong in a request: one table of types and statuses, for replies and the OpenAPI document.
+
+Every error reply is `{"error": {"type", "message", "where"?}}`: `type` is for programs, `message` says what
+was expected and what came, `where` is the place in the request, as in `inputs[2]`. Nothing of a server's
+inside, and no stack trace, is ever in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.schemas import ErrorReply
+
+logger = logging.getLogger("polyseme")
+
+
+class ErrorType(Enum):
+    """The table: a type's name is its member's; the value is its status and what it means."""
+
+    malformed_body = 422, "the body is not JSON in UTF-8"
+    invalid_request = 422, "a field is missing, unknown, of a wrong type or out of range; `where` names it"
+    unknown_model = 422, "no bundle of this name is served"
+    unsupported_media_type = 415, "the body is not declared as plain application/json"
+    body_too_large = 413, "the body has more bytes than the server takes"
+    too_many_inputs = 413, "the request has more inputs than the server takes"
+    input_too_long = 413, "an input has more characters than the server takes; nothing is ever cut"
+    too_many_tokens = 413, "the request has more tokens than the server's queue can ever hold"
+    queue_full = 429, "too many tokens are waiting already; try again after `Retry-After` seconds"
+    not_ready = 503, "the server is starting, stopping, or has lost its engine"
+    engine_failed = 500, "the model gave no usable vectors for an input; the server goes on"
+    internal_error = 500, "a mistake in the server; it goes on"
+    not_found = 404, "there is no such path"
+    method_not_allowed = 405, "the path does not take this method; `Allow` says which it takes"
+
+    @property
+    def status(self) -> int:
+        return self.value[0]
+
+    @property
+    def meaning(self) -> str:
+        return self.value[1]
+
+
+class ServiceError(Exception):
+    """A request's failure, as its client will read it."""
+
+    def __init__(
+        self,
+        type: ErrorType,
+        message: str,
+        where: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.type = type
+        self.message = message
+        self.where = where
+        self.headers = headers or {}
+
+    def response(self) -> Response:
+        detail = {"type": self.type.name, "message": _encodable(self.message)}
+        if self.where is not None:
+            detail["where"] = _encodable(self.where)
+        content = orjson.dumps({"error": detail})
+        return Response(content, self.type.status, self.headers, media_type="application/json")
+
+
+def _encodable(text: str) -> str:
+    """Return the text with lone surrogates spelled out: a message may repeat what a client sent."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def documented(*types: ErrorType) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that can fail in these ways, for the OpenAPI document."""
+    by_status: dict[int, list[ErrorType]] = {}
+    for type in types:
+        by_status.setdefault(type.status, []).append(type)
+    return {
+        status: {
+            "model": ErrorReply,
+            "description": "\n\n".join(f"`{type.name}`: {type.meaning}." for type in group),
+        }
+        for status, group in sorted(by_status.items())
+    }
+
+
+def outline(error: BaseException) -> str:
+    """Return an exception's class and the place that raised it, for the log.
+
+    Its message is left out because it may hold a client's text, and so is the rest of the stack.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    return f"{type(error).__name__} at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every failure its reply: ours, the router's, and those that nobody foresaw."""
+
+    async def on_service_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ServiceError)
+        return error.response()
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _from_router(request, error).response()
+
+    app.add_exception_handler(ServiceError, on_service_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_middleware(Unforeseen)
+
+
+def _from_router(request: Request, error: HTTPException) -> ServiceError:
+    asked = f"{request.method} {request.url.path}"
+    if error.status_code == ErrorType.method_not_allowed.status:
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"expected the method {allowed.replace(', ', ' or ')}, got {asked}"
+        return ServiceError(ErrorType.method_not_allowed, message, headers={"Allow": allowed})
+    if error.status_code == ErrorType.not_found.status:
+        return ServiceError(ErrorType.not_found, f"expected a path that /docs lists, got {asked}")
+    return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> ServiceError:
+    logger.error("internal error: %s", outline(error))
+    return ServiceError(ErrorType.internal_error, "the server made a mistake; its log says where")
+
+
+class Unforeseen:
+    """ASGI middleware: what no handler took becomes one line in the log and a reply without a stack trace.
+
+    Starlette's own last handler raises the exception again, and the server would log its whole stack.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched_send)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
+        except Exception as error:
+            response = _unforeseen(error).response()
+            if scope["type"] == "http" and not started:
+                await response(scope, receive, send)

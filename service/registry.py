@@ -1,0 +1,69 @@
+"""The models that one server holds, by name, and the threads that work for their requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from model.bundle import BundleError
+from service.backend import Backend
+from service.body import show
+from service.cpu import usable_cpus
+from service.embedder import Embedder
+from service.errors import ErrorType, ServiceError
+from service.settings import Settings
+
+OpenBackend = Callable[[Path, int], Backend]
+
+
+class Registry:
+    """Empty until `open`; then one embedder for each bundle of the settings."""
+
+    def __init__(self, settings: Settings, open_backend: OpenBackend) -> None:
+        self.settings = settings
+        self.num_threads = settings.threads or usable_cpus()
+        # What they do holds the interpreter's lock nearly all the time: more threads would not help.
+        self.workers = ThreadPoolExecutor(self.num_threads, thread_name_prefix="polyseme-worker")
+        self._open_backend = open_backend
+        self._embedders: dict[str, Embedder] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The models, in the order of the settings."""
+        return list(self._embedders)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every model is loaded and its engine takes work."""
+        return bool(self._embedders) and all(embedder.is_alive for embedder in self._embedders.values())
+
+    def open(self) -> None:
+        """Load every bundle. Raises BundleError."""
+        for folder in self.settings.bundle:
+            backend = self._open_backend(folder, self.num_threads)
+            if backend.name in self._embedders:
+                raise BundleError(
+                    f"{folder}: expected another name than {show(backend.name)}: it is served already"
+                )
+            self._embedders[backend.name] = Embedder(backend, self.settings, self.workers)
+
+    def close(self) -> None:
+        """Finish what waits, then end every thread."""
+        for embedder in self._embedders.values():
+            embedder.close()
+        self.workers.shutdown()
+
+    def embedder(self, name: str | None) -> Embedder:
+        """Return the model that a request names. Raises ServiceError; no name is needed when there is one."""
+        if not self.is_ready:
+            raise ServiceError(
+                ErrorType.not_ready, "the server is starting, stopping, or has lost its engine"
+            )
+        if name is None and len(self._embedders) == 1:
+            return next(iter(self._embedders.values()))
+        if name in self._embedders:
+            return self._embedders[name]
+        expected = " or ".join(map(json.dumps, self._embedders))
+        raise ServiceError(ErrorType.unknown_model, f"expected {expected}, got {show(name)}", "model")

@@ -1,0 +1,30 @@
+"""Probes for whoever runs the server: is it alive, is it ready for work."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from service.errors import ErrorType, ServiceError, documented
+from service.registry import Registry
+from service.schemas import Status
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def livez() -> Status:
+    """Answer as long as the process can answer at all; a restart helps when it does not."""
+    return Status(status="alive")
+
+
+# The decorator nearest to the function is listed first.
+@router.get(
+    "/health", name="health", summary="The same as /readyz", responses=documented(ErrorType.not_ready)
+)
+@router.get("/readyz", summary="Can it take requests?", responses=documented(ErrorType.not_ready))
+async def readyz(request: Request) -> Status:
+    """Answer 200 when every model is loaded and its engine takes work; otherwise send requests elsewhere."""
+    registry: Registry = request.app.state.registry
+    if not registry.is_ready:
+        raise ServiceError(ErrorType.not_ready, "the server is starting, stopping, or has lost its engine")
+    return Status(status="ready")

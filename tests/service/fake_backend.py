@@ -1,0 +1,139 @@
+"""A model so small that a test can say what it must answer: each vector spells its token and its sentence.
+
+It sits behind the service's seam (service/backend.py); all above it is real, the queue and the thread too.
+A token is what spaces separate. With H = 2 a vector holds four numbers, and layer l of token t in a
+sentence of n tokens (boundaries not counted) is [number of t, l, n, t's position], where a token's number is
+the sum of its characters.
+
+Shape letters as in service/backend.py.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model.tokenizer import Tokenized
+from service.backend import Backend, Floats, Integers
+
+NUM_LAYERS = 3
+DIMENSION = 4
+
+
+def number(token: str) -> float:
+    """Return what the fake network makes of a token's characters: the sum of their code points."""
+    return float(sum(map(ord, token)))
+
+
+def expected_vector(token: str, layer: int, num_tokens: int, position: int) -> list[float]:
+    return [number(token), float(layer), float(num_tokens), float(position)]
+
+
+class FakeTokenizer:
+    """Tokens are what spaces separate; a lone "_" is a token that is not shown, as white space can be."""
+
+    def tokenize(self, text: str) -> Tokenized:
+        matches = list(re.finditer(r"[^ ]+", text))
+        surfaces = [match.group() for match in matches]
+        return Tokenized(
+            surfaces=surfaces,
+            ids=[0] * len(matches),
+            starts=[match.start() for match in matches],
+            ends=[match.end() for match in matches],
+            words=None,
+            visible=[surface != "_" for surface in surfaces],
+        )
+
+    def tokenize_words(self, words: Sequence[str]) -> Tokenized:
+        """Cut every word before each hyphen, so that a word may have several tokens."""
+        pieces = [
+            (match.group(), match.start(), match.end(), index)
+            for index, word in enumerate(words)
+            for match in re.finditer(r".[^-]*", word)
+        ]
+        surfaces, starts, ends, indices = (list(column) for column in zip(*pieces, strict=True))
+        return Tokenized(
+            surfaces=surfaces,
+            ids=[0] * len(pieces),
+            starts=starts,
+            ends=ends,
+            words=indices,
+            visible=[True] * len(pieces),
+        )
+
+
+class FakeAlphabet:
+    """A character's id is its code point; the boundary is one id that sums to nothing that text can."""
+
+    def encode(self, surfaces: Sequence[str]) -> Integers:
+        char_ids_NC = np.zeros((len(surfaces), max(map(len, surfaces))), dtype=np.int32)
+        for n, surface in enumerate(surfaces):
+            char_ids_NC[n, : len(surface)] = list(map(ord, surface))
+        return char_ids_NC
+
+    def boundary_row(self) -> Integers:
+        return np.array([-1], dtype=np.int32)
+
+
+class FakeRuntime:
+    """D = 1: a token's vector is its number. Records its runs, can be held, can be told to fail."""
+
+    def __init__(self) -> None:
+        self.cnn_runs: list[int] = []  # N of each
+        self.batches: list[list[int]] = []  # lengths of each
+        self.may_run = threading.Event()
+        self.may_run.set()
+        self.running = threading.Event()
+        self.raises_on: float | None = None
+        self.nan_on: float | None = None
+        self.queue_depth: Callable[[], int] = lambda: 0  # of the server before it, in tokens
+
+    def token_vectors(self, char_ids_NC: Integers) -> Floats:
+        self.cnn_runs.append(len(char_ids_NC))
+        vectors_ND: Floats = char_ids_NC.sum(axis=1, keepdims=True).astype(np.float32)
+        return vectors_ND
+
+    def mixed(self, x_TBD: Floats, lengths_B: Integers, layer_weights_BL: Floats, gamma_B: Floats) -> Floats:
+        layers_LTBH = self.layers(x_TBD, lengths_B)
+        mixed_TBH = np.einsum("ltbh,bl->tbh", layers_LTBH, layer_weights_BL, dtype=np.float32)
+        mixed_TBH *= gamma_B[None, :, None]
+        return np.asarray(mixed_TBH, dtype=np.float32)
+
+    def layers(self, x_TBD: Floats, lengths_B: Integers) -> Floats:
+        self.running.set()
+        assert self.may_run.wait(timeout=30)
+        self.batches.append(lengths_B.tolist())
+        if self.raises_on is not None and (x_TBD == self.raises_on).any():
+            raise RuntimeError("the fake was told to fail on secret text")
+        num_positions, num_sentences, _ = x_TBD.shape
+        layers_LTBH = np.zeros((NUM_LAYERS, num_positions, num_sentences, DIMENSION), dtype=np.float32)
+        layers_LTBH[..., 0] = x_TBD[..., 0]
+        layers_LTBH[..., 1] = np.arange(NUM_LAYERS)[:, None, None]
+        layers_LTBH[..., 2] = lengths_B - 2
+        layers_LTBH[..., 3] = np.arange(num_positions)[:, None] - 1
+        if self.nan_on is not None:
+            layers_LTBH[..., 0][layers_LTBH[..., 0] == self.nan_on] = np.nan
+        beyond_TB = np.arange(num_positions)[:, None] >= lengths_B
+        layers_LTBH[:, beyond_TB] = 0
+        return layers_LTBH
+
+
+def fake_backend(name: str = "fake", runtime: FakeRuntime | None = None) -> Backend:
+    return Backend(
+        name=name,
+        sha256="0" * 64,
+        dimension=DIMENSION,
+        num_layers=NUM_LAYERS,
+        tokenizer=FakeTokenizer(),
+        alphabet=FakeAlphabet(),
+        runtime=runtime or FakeRuntime(),
+    )
+
+
+def open_fake(folder: Path, num_threads: int) -> Backend:
+    """Stand for service.backend.open_backend: a bundle's name is its folder's."""
+    return fake_backend(folder.name)

@@ -1,0 +1,105 @@
+"""Rows of a reply from token rows: which tokens each row is made of, with and without an axis of layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.tokenizer import Tokenized
+from service.backend import Floats
+from service.pooling import Encoded, Span, normalized, pool
+from service.schemas import Pool, Text
+from tests.service.fake_backend import FakeTokenizer
+
+VECTORS = np.array([[1, 8], [2, 4], [6, 0]], dtype=np.float32)
+LAYERS = np.stack([VECTORS, 10 * VECTORS])
+
+
+def tokens(*spans: tuple[int, int]) -> Tokenized:
+    """Return tokens that a tokenizer might have given for these spans."""
+    return Tokenized(
+        surfaces=["x"] * len(spans),
+        ids=[0] * len(spans),
+        starts=[start for start, _ in spans],
+        ends=[end for _, end in spans],
+        words=None,
+        visible=[True] * len(spans),
+    )
+
+
+def of_string(text: str, *spans: tuple[int, int], vectors: Floats = VECTORS) -> Encoded:
+    return Encoded.of(text, tokens(*spans), vectors)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        ("token", [[1, 8], [2, 4], [6, 0]]),
+        ("sentence", [[3, 4]]),
+        ("sentence_max", [[6, 8]]),
+        ("sentence_first", [[1, 8]]),
+        ("sentence_last", [[6, 0]]),
+        ("word", [[1.5, 6], [6, 0]]),
+    ],
+)
+def test_rows(kind: Pool, rows: list[list[float]]) -> None:
+    sentence = of_string("ab c", (0, 1), (1, 2), (3, 4))
+    np.testing.assert_array_equal(pool(sentence, kind)[0], rows)
+    layered = of_string("ab c", (0, 1), (1, 2), (3, 4), vectors=LAYERS)
+    np.testing.assert_array_equal(pool(layered, kind)[0], [rows, (10 * np.array(rows)).tolist()])
+
+
+def test_the_words_of_a_string_come_with_it() -> None:
+    sentence = of_string(" ab\u3000\tc ", (1, 2), (2, 3), (5, 6))
+    _, words = pool(sentence, "word")
+    assert words == [Span(text="ab", start=1, end=3), Span(text="c", start=5, end=6)]
+    assert pool(sentence, "token")[1] is None
+
+
+def test_a_token_across_two_words_counts_for_both() -> None:
+    rows, words = pool(of_string("ab cd", (0, 1), (1, 4), (4, 5)), "word")
+    np.testing.assert_array_equal(rows, [[1.5, 6], [4, 2]])
+    assert [word["text"] for word in words or []] == ["ab", "cd"]
+
+
+def test_a_stretch_without_a_token_is_no_word() -> None:
+    rows, words = pool(of_string("ab \u200b c", (0, 1), (1, 2), (5, 6)), "word")
+    np.testing.assert_array_equal(rows, [[1.5, 6], [6, 0]])
+    assert [word["text"] for word in words or []] == ["ab", "c"]
+
+
+def test_no_word_at_all() -> None:
+    rows, words = pool(of_string("\x1c\u200b", (0, 1), vectors=VECTORS[:1]), "word")
+    assert (rows.shape, words) == ((0, 2), [])
+
+
+def test_tokens_that_share_a_span_count_for_its_word() -> None:
+    rows, _ = pool(of_string("㈜ b", (0, 1), (0, 1), (2, 3)), "word")
+    np.testing.assert_array_equal(rows, [[1.5, 6], [6, 0]])
+
+
+def test_a_list_has_exactly_one_row_for_each_word() -> None:
+    text: Text = ["a", "b-c"]
+    sentence = Encoded.of(text, FakeTokenizer().tokenize_words(text), VECTORS)
+    rows, words = pool(sentence, "word")
+    np.testing.assert_array_equal(rows, [[1, 8], [4, 2]])
+    assert words is None
+    assert sentence.tokens == [
+        Span(text="a", start=0, end=1, word=0),
+        Span(text="b", start=0, end=1, word=1),
+        Span(text="-c", start=1, end=3, word=1),
+    ]
+
+
+def test_white_space_is_no_row() -> None:
+    text = "a _ b"
+    sentence = Encoded.of(text, FakeTokenizer().tokenize(text), VECTORS)
+    assert sentence.tokens == [Span(text="a", start=0, end=1), Span(text="b", start=4, end=5)]
+    np.testing.assert_array_equal(pool(sentence, "token")[0], [[1, 8], [6, 0]])
+    np.testing.assert_array_equal(pool(sentence, "sentence")[0], [[3.5, 4]])
+
+
+def test_normalized_rows_have_length_1_and_zero_stays() -> None:
+    rows = normalized(np.array([[[3, 4], [0, 0]], [[0, -2], [1e-30, 0]]], dtype=np.float32))
+    np.testing.assert_allclose(rows, np.array([[[0.6, 0.8], [0, 0]], [[0, -1], [1, 0]]]), rtol=1e-6)
+    assert rows.dtype == np.float32

@@ -1,0 +1,94 @@
+"""The settings table: precedence, checks with one clear line, and nothing undocumented on the help page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.settings import (
+    SHIPPED_BUNDLE,
+    Settings,
+    SettingsError,
+    add_flags,
+    declaration_of,
+    flag_name,
+    help_text,
+    read_settings,
+    variable_name,
+)
+
+
+def parse(*arguments: str) -> dict[str, str | list[str] | None]:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return vars(parser.parse_args(arguments))
+
+
+def test_defaults_are_within_their_own_limits() -> None:
+    given = {
+        variable_name(setting.name): str(setting.default)
+        for setting in fields(Settings)
+        if setting.name != "bundle"
+    }
+    assert read_settings(given, {}) == Settings() == read_settings({}, parse())
+    assert Settings().bundle == (SHIPPED_BUNDLE,)
+    assert SHIPPED_BUNDLE.parts[-3:] == ("model", "pretrained", "enko")
+
+
+def test_a_flag_wins_over_the_variable_and_the_variable_over_the_default() -> None:
+    environment = {"POLYSEME_PORT": "1", "POLYSEME_QUEUE_TOKENS": "2", "POLYSEME_HOST": ""}
+    settings = read_settings(environment, parse("--port", "3"))
+    assert (settings.port, settings.queue_tokens, settings.host) == (3, 2, "127.0.0.1")
+
+
+def test_several_bundles() -> None:
+    assert read_settings({}, parse("--bundle", "a", "--bundle", "b")).bundle == (Path("a"), Path("b"))
+    assert read_settings({"POLYSEME_BUNDLE": f"a{os.pathsep}b"}, {}).bundle == (Path("a"), Path("b"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "http"], "--port: expected a whole number from 0 to 65535, got 'http'"),
+        (["--port", "65536"], "--port: expected a whole number from 0 to 65535, got '65536'"),
+        (["--batch-tokens", "0"], "--batch-tokens: expected a whole number of at least 1, got '0'"),
+        (["--batch-tokens", "1.5"], "--batch-tokens: expected a whole number of at least 1, got '1.5'"),
+        (["--log-level", "loud"], "--log-level: expected one of debug, info, warning, error, got 'loud'"),
+        (["--bundle", ""], "--bundle: expected the folder of a bundle, got an empty name"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, parse(*arguments))
+    assert str(caught.value) == message
+
+
+def test_a_wrong_variable_is_named_as_the_variable() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"POLYSEME_THREADS": "-1"}, {})
+    assert str(caught.value) == "POLYSEME_THREADS: expected a whole number from 0 to 1024, got '-1'"
+
+
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_every_setting_is_documented(setting: Field[Any]) -> None:
+    """A setting says what it is; a limit also says what raising it costs, and what lowering it costs."""
+    text = help_text(setting)
+    declaration = declaration_of(setting)
+    assert re.match(r"[A-Z].*\. .*\[POLYSEME_[A-Z_]+(, default \S+)?\]$", text, re.DOTALL)
+    is_limit = isinstance(setting.default, int) and setting.name != "port"
+    assert bool(declaration.raising) == bool(declaration.lowering) == is_limit
+
+
+def test_the_help_page_lists_every_flag_and_variable() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    page = " ".join(parser.format_help().split())
+    for setting in fields(Settings):
+        assert f"{flag_name(setting.name)} " in page
+        assert f"[{variable_name(setting.name)}" in page

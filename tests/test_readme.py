@@ -1,0 +1,66 @@
+"""The README's commands, run as they stand, give what stands below them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block_with(text: str) -> str:
+    """Return the README's one shell block that contains `text`."""
+    (block,) = (block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if text in block)
+    return str(block)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Serve the shipped bundle, as `make serve` does, on a free port."""
+    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        found = re.search(r"serving enko on (http://\S+)", line)
+        assert found, line
+        yield found[1]
+        server.terminate()
+
+
+def test_curl_gives_the_reply_that_is_shown(address: str) -> None:
+    command = block_with("curl").replace("http://127.0.0.1:8000", address)
+    run = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=True)
+    shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)
+    assert shown
+    assert run.stdout == shown[1]
+
+
+def test_make_has_the_targets_that_are_named() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\S+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.slow
+def test_training_commands_end_with_a_bundle_that_is_served(tmp_path: Path) -> None:
+    block = block_with("polyseme-train run").replace("runs/tiny", str(tmp_path / "tiny"))
+    lines = [line for line in block.splitlines() if "polyseme" in line]
+    train, serve = (
+        line.replace(".venv/bin/polyseme-train", f"{sys.executable} -m training").replace(
+            ".venv/bin/polyseme", f"{sys.executable} -m service"
+        )
+        for line in lines
+    )
+    subprocess.run(["bash", "-ec", f"{train} --work {tmp_path / 'tiny'}"], cwd=ROOT, check=True)
+    command = ["bash", "-ec", f"exec {serve} --port 0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        assert "serving tiny on http://" in server.stderr.readline()
+        server.terminate()
+    assert server.returncode == 0

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training.probes.data import SenseExample
+from training.probes.senses import SenseSet, most_frequent_senses, nearest_centroids, score
+from training.probes.source import SentenceLayers
+
+
+def floats(values: list[list[float]]) -> NDArray[np.float32]:
+    return np.asarray(values, dtype=np.float32)
+
+
+def example(word: str, sense: str, sentence: str = "") -> SenseExample:
+    sentence = sentence or word
+    start = sentence.index(word)
+    return SenseExample(word, sense, sentence, start, start + len(word))
+
+
+def test_the_nearest_centroid_is_that_of_the_word_itself_by_angle() -> None:
+    train = [
+        example("bank", "river"),
+        example("bank", "money"),
+        example("bank", "money"),
+        example("bow", "ship"),
+    ]
+    train_ND = floats([[1, 0], [0, 1], [0.2, 3], [1, 1]])
+    test = [
+        example("bank", "river"),
+        example("bank", "money"),
+        example("bow", "tie"),
+        example("bass", "fish"),
+    ]
+    # (100, 60) is nearer to the river's direction though the money's centroid (0.1, 2) is longer;
+    # (1, 1) would be nearest to bow's centroid, which bank must not see.
+    test_ND = floats([[100, 60], [1, 1.2], [-1, 0], [0, 1]])
+    assert nearest_centroids(train, train_ND, test, test_ND) == ["river", "money", "ship", None]
+
+
+def test_a_centroid_is_the_mean_of_the_vectors_as_they_are() -> None:
+    train = [example("w", "a"), example("w", "a"), example("w", "b")]
+    # Mean (4.5, 0.5); the mean of the two directions would be (0.5, 0.5), nearer to (1, 1) than (0, 1) is.
+    train_ND = floats([[9, 0], [0, 1], [0.3, 1]])
+    assert nearest_centroids(train, train_ND, [example("w", "b")], floats([[1, 1]])) == ["b"]
+
+
+def test_rounding_does_not_choose_among_equal_centroids() -> None:
+    static = np.random.default_rng(1).standard_normal((1, 64)).astype(np.float32)
+    shaken = np.repeat(static, 100, axis=0)
+    shaken[1::2] *= np.float32(1 + 1e-7)
+    train = [example("w", "first" if i % 3 == 0 else f"other {i % 5}") for i in range(99)]
+    assert nearest_centroids(train, shaken[:99], [example("w", "other 1")], shaken[99:]) == ["first"]
+
+
+def test_of_equal_centroids_the_first_in_training_wins_and_zero_vectors_are_no_trouble() -> None:
+    train = [example("w", "late"), example("w", "early")]
+    predicted = nearest_centroids(
+        train, np.zeros((2, 2), dtype=np.float32), [example("w", "early")], np.zeros((1, 2), dtype=np.float32)
+    )
+    assert predicted == ["late"]
+
+
+def test_the_score_counts_examples_and_then_senses() -> None:
+    test = [example("a", "1"), example("a", "1"), example("a", "1"), example("a", "2"), example("b", "1")]
+    assert score(test, ["1", "1", "2", "2", None]) == {
+        "accuracy": 3 / 5,
+        "macro_recall": pytest.approx((2 / 3 + 1 + 0) / 3),
+    }
+
+
+def test_the_floor_is_the_commonest_sense_in_training() -> None:
+    train = [example("a", "2"), example("a", "1"), example("a", "1"), example("b", "2")]
+    test = [example("a", "2"), example("b", "1"), example("c", "1")]
+    assert most_frequent_senses(train, test) == ["1", "2", None]
+
+
+class NextLetter:
+    """Letters are tokens; layer 0 knows the letter alone, layer 1 the one after it."""
+
+    num_vector_layers = 2
+
+    def sentence_layers(self, sentences: Sequence[str]) -> Iterator[SentenceLayers]:
+        for sentence in sentences:
+            place = np.arange(len(sentence))
+            codes = np.array([ord(character) for character in sentence + " "], dtype=np.int64) % 8
+            one_hot = np.eye(8, dtype=np.float32)[codes]
+            yield SentenceLayers(place, place + 1, np.stack([one_hot[:-1], one_hot[1:]]))
+
+
+def write_set(folder: Path, **splits: list[SenseExample]) -> None:
+    folder.mkdir()
+    for split, examples in splits.items():
+        rows = [
+            {"word": e.word, "sense": e.sense, "sentence": e.sentence, "start": e.start, "end": e.end}
+            for e in examples
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_set_tells_what_context_adds_and_leaves_test_sentences_out_of_training(tmp_path: Path) -> None:
+    folder = tmp_path / "homographs"
+    shared = example("b", "before e", "zbez")
+    write_set(
+        folder,
+        train=[
+            example("b", "before d", "bd"),
+            example("b", "before d", "abd"),
+            example("b", "before e", "be"),
+        ]
+        # Wrong on purpose: were it kept, "before d" would be the centroid nearest to an e.
+        + [SenseExample("b", "before d", shared.sentence, 1, 2)] * 9,
+        test=[example("b", "before d", "xbd"), shared, example("b", "before e", "ybe")],
+    )
+    probed = SenseSet("homographs").run(folder, NextLetter(), num_threads=1, show_progress=False)
+    assert probed.rows == {
+        "most frequent sense": {"accuracy": 1 / 3, "macro_recall": 0.5},
+        "layer 0": {"accuracy": 1 / 3, "macro_recall": 0.5},
+        "layer 1": {"accuracy": 1.0, "macro_recall": 1.0},
+        "mix": {"accuracy": 1.0, "macro_recall": 1.0},
+    }
+    assert probed.details == {
+        "num_train": 3,
+        "num_removed_from_train": 9,
+        "num_test": 3,
+        "num_uncovered_spans": 0,
+    }
+
+
+def test_a_set_without_examples_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "empty", train=[], test=[example("a", "1")])
+    write_set(tmp_path / "overlap", train=[example("a", "1")], test=[example("a", "1")])
+    for name, said in [
+        ("empty", "expected examples in train.jsonl and test.jsonl"),
+        ("overlap", "every training sentence"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            SenseSet(name).run(tmp_path / name, NextLetter(), num_threads=1, show_progress=False)

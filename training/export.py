@@ -1,0 +1,211 @@
+"""A trained run becomes a bundle: weights rounded, graphs built, both runtimes compared, everything recorded.
+
+Shape letters: N tokens, C characters, T positions (boundaries included), B sentences, D token-vector dim, H
+hidden, L layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import save
+from safetensors.torch import load_file
+
+from model.architecture import Architecture
+from model.bilm import BiLM
+from model.bundle import Bundle, Manifest, write_bundle
+from model.graph import build_graphs
+from model.runtime import Runtime
+from model.weights import read_header
+from training.checkpoint import Progress, load_checkpoint
+from training.config import Config
+from training.corpus import CharacterTable, PackedCorpus
+from training.evaluate import heldout_loss
+from training.model_card import model_card
+from training.workspace import Workspace
+
+TOLERANCE = 1e-5
+"""How far ONNX Runtime may be from torch in any vector or log-probability, both loaded from the bundle:
+absolute up to 1, relative above, because trained token vectors reach 30, where neighbouring float32 numbers
+are 2e-6 apart. Torch computes in float64 here: in float32 its fused LSTM alone is off by 1.1e-5, twice as
+much as ONNX Runtime."""
+
+COMPARED_LINES, COMPARED_TOKENS, COMPARED_PREDICTIONS = 32, 100, 256
+"""Of each sample: sentences, tokens of a sentence, and places whose log-probabilities are compared."""
+
+SAMPLE_TOKENS = 2000
+"""Of each held-out text, for the comparison of the runtimes and for what rounding changes."""
+
+
+def load_weights(folder: Path, architecture: Architecture) -> dict[str, torch.Tensor]:
+    """Return a bundle's weights as float32. Raises ValueError when its architecture is another one."""
+    bundle = Bundle.open(folder)
+    if bundle.manifest.architecture != architecture:
+        raise ValueError(
+            f"{folder}: its architecture is not the configuration's [model]: {bundle.manifest.architecture}, "
+            f"expected {architecture}"
+        )
+    return {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
+
+
+def load_model(folder: Path) -> BiLM:
+    """Return the torch network of a bundle, in evaluation mode."""
+    architecture = Bundle.open(folder).manifest.architecture
+    model = BiLM(architecture)
+    model.load_state_dict(load_weights(folder, architecture))
+    return model.eval()
+
+
+def export(config: Config, workspace: Workspace, out: Path) -> None:
+    """Write the bundle of the run's best weights.
+
+    Raises ValueError when there is nothing trained, when the weights cannot be rounded, or when the two
+    runtimes differ; nothing is then left under `out`, or the older bundle is still there.
+    """
+    trained, progress = load_checkpoint(workspace.best_path)
+    architecture = workspace.architecture(config)
+    if {name: tuple(tensor.shape) for name, tensor in trained.items()} != architecture.tensor_shapes():
+        raise ValueError(
+            f"{workspace.best_path}: holds the weights of another [model] than the configuration's"
+        )
+    full = BiLM(architecture)
+    full.load_state_dict(trained)
+    rounded = round_weights(trained, config.bundle.weights_dtype)
+    model = BiLM(architecture).eval()
+    model.load_state_dict({name: torch.from_numpy(array).float() for name, array in rounded.items()})
+
+    heldout = _heldout(config, workspace)
+    record = _training_record(config, workspace, architecture, progress)
+    losses = {
+        language: heldout_loss(model, table, packed.lines()) for language, (packed, table) in heldout.items()
+    }
+    record["heldout_perplexity"] = {
+        language: losses[language].perplexities(packed.counts) for language, (packed, _) in heldout.items()
+    }
+    rounding = _rounding(full.eval(), model, heldout)
+    weights = save(rounded)
+    manifest = Manifest(
+        name=config.bundle.name,
+        languages=list(config.bundle.languages),
+        architecture=architecture,
+        tokenizer="sentencepiece",
+        weights_dtype=config.bundle.weights_dtype,
+        training=record,
+        rounding=rounding,
+        licence=config.bundle.licence,
+    )
+    files: dict[str, bytes | Path] = {
+        "weights.safetensors": weights,
+        **build_graphs(architecture, read_header(weights)),
+        "tokenizer.model": workspace.tokenizer_path,
+        "characters.json": workspace.alphabet_path,
+        "MODEL_CARD.md": model_card(config.bundle, architecture, record, rounding).encode(),
+    }
+    write_bundle(out, manifest, files, check=lambda folder: check_runtimes(folder, list(heldout.values())))
+
+
+Heldout = dict[str, tuple[PackedCorpus, CharacterTable]]
+
+
+def _heldout(config: Config, workspace: Workspace) -> Heldout:
+    return {
+        language: (packed, CharacterTable(workspace.alphabet, workspace.tokenizer, packed.unknown_surfaces))
+        for language, packed in workspace.heldout(config).items()
+    }
+
+
+def round_weights(weights: Mapping[str, torch.Tensor], dtype: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the weights by name, sorted, in `dtype`. Raises ValueError when one is not finite then."""
+    rounded: dict[str, npt.NDArray[Any]] = {}
+    for name in sorted(weights):
+        with np.errstate(over="ignore"):
+            rounded[name] = weights[name].numpy().astype(dtype)
+        if not np.isfinite(rounded[name]).all():
+            raise ValueError(f"tensor {name}: holds a value that is not finite in {dtype}")
+    return rounded
+
+
+def check_runtimes(folder: Path, heldout: Sequence[tuple[PackedCorpus, CharacterTable]]) -> None:
+    """Compare torch and ONNX Runtime, both loaded from the bundle, on random and on held-out sentences.
+
+    Raises ValueError when any token vector, layer or log-probability differs by more than TOLERANCE.
+    """
+    model = load_model(folder).double()
+    runtime = Runtime(Bundle.open(folder), num_threads=1)
+    rng = np.random.default_rng(0)
+    random_rows_NC = rng.integers(1, model.architecture.num_characters, (64, 12), dtype=np.int32)
+    samples = [(random_rows_NC, [np.arange(length) for length in (1, 2, 17, 44)])]
+    for packed, table in heldout:
+        lines = [line[:COMPARED_TOKENS] for line in packed.lines(SAMPLE_TOKENS) if len(line)][:COMPARED_LINES]
+        if lines:
+            distinct, inverse = np.unique(np.concatenate(lines), return_inverse=True)
+            ends = np.cumsum([len(line) for line in lines])
+            samples.append((table.rows(distinct), np.split(inverse, ends[:-1])))
+    for rows_NC, sentences in samples:
+        for name, difference in _differences(model, runtime, rows_NC, sentences).items():
+            if not difference <= TOLERANCE:
+                raise ValueError(
+                    f"{name} from torch and from ONNX Runtime differ by {difference:.2g}, "
+                    f"expected at most {TOLERANCE:g}"
+                )
+
+
+@torch.inference_mode()
+def _differences(
+    model: BiLM, runtime: Runtime, rows_NC: npt.NDArray[np.int32], sentences: Sequence[npt.NDArray[np.int64]]
+) -> dict[str, float]:
+    """Return the largest differences; sentences: indices of rows_NC, read without boundaries."""
+    vectors_ND = runtime.token_vectors(rows_NC)
+    expected_ND = model.char_cnn(torch.from_numpy(rows_NC))
+    lengths_B = np.array([len(sentence) for sentence in sentences], dtype=np.int32)
+    x_TBD = np.zeros((lengths_B.max(), len(sentences), vectors_ND.shape[1]), dtype=np.float32)
+    for b, sentence in enumerate(sentences):
+        x_TBD[: len(sentence), b] = vectors_ND[sentence]
+    layers_LTB2H = runtime.layers(x_TBD, lengths_B)
+    expected_LTB2H = model(torch.from_numpy(x_TBD).double(), torch.from_numpy(lengths_B).long())
+    # Both halves of the top layer, a few hundred of its places: each gives V log-probabilities.
+    hidden_NH = layers_LTB2H[-1].reshape(-1, vectors_ND.shape[1])[:COMPARED_PREDICTIONS]
+    expected_NV = model.softmax.log_probabilities(torch.from_numpy(hidden_NH).double())
+    return {
+        "token vectors": _largest(vectors_ND, expected_ND),
+        "layers": _largest(layers_LTB2H, expected_LTB2H),
+        "log-probabilities": _largest(runtime.log_probabilities(hidden_NH), expected_NV),
+    }
+
+
+def _largest(found: npt.NDArray[np.float32], expected: torch.Tensor) -> float:
+    reference = expected.numpy()
+    return float((np.abs(found - reference) / np.maximum(1, np.abs(reference))).max())
+
+
+def _rounding(full: BiLM, rounded: BiLM, heldout: Heldout) -> dict[str, float]:
+    """Return what rounding the weights changed on held-out text."""
+    change: dict[str, float] = {}
+    for language, (packed, table) in heldout.items():
+        lines = packed.lines(SAMPLE_TOKENS)
+        before, after = (heldout_loss(model, table, lines).mean for model in (full, rounded))
+        change[f"nats_per_token_{language}"] = after - before
+    return change
+
+
+def _training_record(
+    config: Config, workspace: Workspace, architecture: Architecture, progress: Progress
+) -> dict[str, Any]:
+    """Return what the manifest keeps of the run."""
+    return {
+        "tokens_seen": progress.tokens,
+        "steps": progress.step,
+        "seconds": round(progress.seconds),
+        "corpora": list(config.bundle.corpora),
+        "corpus_tokens": len(PackedCorpus(workspace.train_path)),
+        "parameters": sum(math.prod(shape) for shape in architecture.tensor_shapes().values()),
+        # The run's own; a checkpoint of weights from elsewhere has none.
+        "settings": progress.settings or asdict(config.training),
+    }

@@ -1,0 +1,219 @@
+"""From text files to a bundle: the stages of a run, each of which leaves its result in the workspace."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.bundle import MANIFEST_FILE, Bundle
+from model.characters import Alphabet
+from model.tokenizer import SentencePieceTokenizer
+from training.atomic import write_atomically
+from training.config import Config, load_config
+from training.corpus import CharacterTable, check_texts, has_characters, pack
+from training.model_card import Perplexities
+from training.tokenizer import build_alphabet, sample_lines, train_tokenizer
+from training.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Files = Mapping[str, Sequence[Path]]
+
+
+def with_data(config: Config, path: Path, train: Files, heldout: Files) -> Config:
+    """Return the configuration with the data it is to be run on: paths given replace the file's own.
+
+    path: the configuration file, where relative paths in it start. Raises ValueError when there is no text
+    for training, or none held out.
+    """
+
+    def resolve(own: Mapping[str, Sequence[str]], given: Files) -> dict[str, tuple[str, ...]]:
+        if given:
+            return {language: tuple(map(str, paths)) for language, paths in given.items()}
+        return {language: tuple(str(path.parent / p) for p in paths) for language, paths in own.items()}
+
+    data = replace(
+        config.data, train=resolve(config.data.train, train), heldout=resolve(config.data.heldout, heldout)
+    )
+    for name, texts in (("train", data.train), ("heldout", data.heldout)):
+        if not texts or not all(texts.values()):
+            raise ValueError(f"data.{name}: no text; name it in {path} or with --{name} LANGUAGE=PATH")
+        for language in texts:
+            if not language or "/" in language:  # it becomes part of a folder's name
+                raise ValueError(f"data.{name}: expected the name of a language, got {language!r}")
+    return replace(config, data=data)
+
+
+def check_data(config: Config) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Return the training and the held-out files by language, each read to its end.
+
+    Raises ValueError for a file that is no text or has none, and for a text shorter than one batch.
+    """
+
+    def files(texts: Mapping[str, Sequence[str]]) -> dict[str, list[Path]]:
+        return {language: check_texts([Path(p) for p in paths]) for language, paths in texts.items()}
+
+    train_files, heldout_files = files(config.data.train), files(config.data.heldout)
+    training = config.training
+    # A token has at least one character, a boundary the line's end. Tokens themselves can be counted only
+    # when the vocabulary is learned.
+    least = training.batch_size * (training.bptt_length + 1)
+    if not has_characters(chain.from_iterable(train_files.values()), least):
+        raise ValueError(
+            f"data.train: shorter than one batch: expected {least} characters or more, for a batch is "
+            f"batch_size x (bptt_length + 1) = {least} tokens"
+        )
+    return train_files, heldout_files
+
+
+def prepare(config: Config, workspace: Workspace, init_from: Path | None) -> None:
+    """Learn the tokenizer and the alphabet, and pack the text.
+
+    What is already there is kept, unless it came from another text or [tokenizer]: that is refused. When
+    nothing is missing, the text is not read again.
+    init_from: a bundle whose tokenizer and alphabet are taken instead, as its weights need them.
+    Raises ValueError or OSError, before anything is written, for what is wrong with the text or the bundle.
+    """
+    workspace.check_sources(config)
+    vocabulary = _read_vocabulary(init_from, workspace) if init_from is not None else None
+    if workspace.is_prepared(config):
+        return
+    train_files, heldout_files = check_data(config)
+    workspace.create()
+    if not workspace.alphabet_path.exists():
+        if vocabulary is None:
+            _learn_vocabulary(config, workspace, train_files)
+        else:
+            for path, data in vocabulary.items():
+                write_atomically(path, data)
+    workspace.write_sources(config)
+    if not workspace.is_packed(workspace.train_path):
+        files = [path for language in sorted(train_files) for path in train_files[language]]
+        corpus = pack(files, workspace.tokenizer, workspace.train_path)
+        _say(f"packed {len(corpus):,} tokens of training text")
+    for language, paths in heldout_files.items():
+        if not workspace.is_packed(workspace.heldout_path(language)):
+            pack(paths, workspace.tokenizer, workspace.heldout_path(language))
+
+
+def _learn_vocabulary(config: Config, workspace: Workspace, train_files: Files) -> None:
+    lines = sample_lines(train_files, config.tokenizer.sample_bytes, config.training.seed)
+    _say(f"learning a vocabulary of {config.tokenizer.vocabulary_size} pieces from {len(lines)} lines")
+    train_tokenizer(lines, config.tokenizer, workspace.tokenizer_path)
+    # The alphabet comes last, and whole: where it is, the tokenizer is too.
+    partial = workspace.alphabet_path.with_suffix(".partial")
+    build_alphabet(lines, config.tokenizer).save(partial)
+    partial.rename(workspace.alphabet_path)
+
+
+def _read_vocabulary(bundle: Path, workspace: Workspace) -> dict[Path, bytes]:
+    """Return a bundle's tokenizer and alphabet, in this order, by their paths in the workspace.
+
+    Raises ValueError when the workspace holds others.
+    """
+    paths = (workspace.tokenizer_path, workspace.alphabet_path)
+    vocabulary = {path: (bundle / path.name).read_bytes() for path in paths}
+    if workspace.alphabet_path.exists() and any(path.read_bytes() != vocabulary[path] for path in paths):
+        raise ValueError(f"{workspace.folder}: holds another vocabulary than {bundle}; name another folder")
+    return vocabulary
+
+
+def train(config: Config, workspace: Workspace, *, resume: bool, init_from: Path | None) -> bool:
+    """Prepare what is missing, then train. Returns False when training was interrupted.
+
+    Raises ValueError when the workspace holds a run already and `resume` is not asked for.
+    """
+    if not resume and workspace.checkpoint_path.exists():
+        raise ValueError(
+            f"{workspace.folder}: holds a run already; go on with --resume, or name another folder"
+        )
+    # torch takes a second to import; the checks above, and those of the configuration, do not wait for it.
+    from training.allocator import keep_freed_memory
+    from training.distributed import Processes
+    from training.loop import Trainer
+
+    keep_freed_memory()
+    processes = Processes()
+    try:
+        processes.rows(config.training.batch_size)  # refused here, before the text is read, if at all
+        initial = _load_weights(config, init_from) if init_from is not None else None
+        processes.run_in_first(lambda: prepare(config, workspace, init_from))
+        trainer = Trainer(config, workspace, processes, initial)
+        if resume and workspace.checkpoint_path.exists():
+            trainer.resume()
+        elif resume and processes.is_first:
+            _say(f"{workspace.folder}: no checkpoint yet, starting at step 0")
+        return trainer.run()
+    finally:
+        processes.close()
+
+
+def _load_weights(config: Config, bundle: Path) -> dict[str, Tensor]:
+    """Return a bundle's weights, refused unless [model] is what they were trained with."""
+    from training.export import load_weights
+
+    own = Bundle.open(bundle).manifest.architecture
+    return load_weights(bundle, config.architecture(own.num_characters, own.vocabulary_size))
+
+
+def check_output(bundle: Path) -> None:
+    """Raise ValueError when a bundle could not be written there, before hours are spent on it."""
+    if bundle.exists() and not bundle.is_dir():
+        raise ValueError(f"{bundle}: expected a folder, found a file")
+    if bundle.exists() and any(bundle.iterdir()) and not (bundle / MANIFEST_FILE).exists():
+        raise ValueError(f"{bundle}: expected a new or empty folder or a bundle, found other files")
+    try:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=bundle.parent, prefix="."):
+            pass
+    except OSError as error:
+        raise ValueError(f"{bundle}: cannot be written: {error.strerror}") from error
+
+
+def export(config: Config, workspace: Workspace, out: Path) -> None:
+    """Write the bundle of the run's best weights to `out`, and say so.
+
+    Raises ValueError as `training.export.export` does.
+    """
+    from training.export import export as write
+
+    write(config, workspace, out)
+    _say(f"wrote {out}")
+
+
+def evaluate(bundle: Path, heldout: Files) -> Perplexities:
+    """Return a bundle's perplexity on text, by language, direction and unit."""
+    from training.evaluate import heldout_loss
+    from training.export import load_model
+
+    files = {language: check_texts(paths) for language, paths in heldout.items()}
+    model = load_model(bundle)
+    tokenizer = SentencePieceTokenizer(bundle / "tokenizer.model")
+    alphabet = Alphabet.load(bundle / "characters.json")
+    perplexities = {}
+    for language, paths in files.items():
+        with tempfile.TemporaryDirectory() as folder:
+            packed = pack(paths, tokenizer, Path(folder))
+            table = CharacterTable(alphabet, tokenizer, packed.unknown_surfaces)
+            perplexities[language] = heldout_loss(model, table, packed.lines()).perplexities(packed.counts)
+    return perplexities
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the files of the run; of those that torchrun starts, only one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def read_config(path: Path, train: Files, heldout: Files) -> Config:
+    return with_data(load_config(path), path, train, heldout)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
