@@ -33,30 +33,35 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",  # the lines below do it, with errors that can be caught
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_s,
+    )
+    server = Server(config)
+    server.stop_on_signals()  # from the first moment: whoever reads that it serves may ask it to stop
     async with app.router.lifespan_context(app):
         with bind(settings.host, settings.port) as listening:
             _announce(app.state.registry, listening)
-            config = uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",  # the lines above have done it, with errors that can be caught
-                server_header=False,
-                timeout_graceful_shutdown=settings.drain_s,
-            )
-            await Server(config).serve(sockets=[listening])
+            await server.serve(sockets=[listening])
     logger.info("stopped")
 
 
 class Server(uvicorn.Server):
     """uvicorn, but a signal only asks it to stop; uvicorn would raise it again, and skip what comes after."""
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def stop_on_signals(self) -> None:
+        """Let SIGINT and SIGTERM end `serve` in order, now or as soon as it begins."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # stop_on_signals has taken them over
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import socket
 
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
 
-from service.server import bind
+from service.server import Server, bind
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -32,3 +37,18 @@ def test_all_interfaces_of_both_protocols() -> None:
 def test_an_address_that_is_not_ours(host: str, reason: str) -> None:
     with pytest.raises(OSError, match=f"cannot listen on {host} port 0: {reason}$"):
         bind(host, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_connection_is_not_lost(number: signal.Signals) -> None:
+    async def no_requests(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("nobody has asked anything")
+
+    async def stopped_at_once() -> None:
+        server = Server(uvicorn.Config(no_requests, log_config=None, lifespan="off"))
+        server.stop_on_signals()
+        os.kill(os.getpid(), number)
+        with bind("127.0.0.1", 0) as listening:
+            await asyncio.wait_for(server.serve(sockets=[listening]), timeout=30)
+
+    asyncio.run(stopped_at_once())
