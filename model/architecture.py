@@ -77,6 +77,12 @@ class Architecture:
         return 2 * self.hidden_dim
 
     @property
+    def state_shape(self) -> tuple[int, int, int, int]:
+        """What one sentence carries from token to token: (h, and for an LSTM c; recurrent layer; direction,
+        forward first; H)."""
+        return (2 if self.cell == "lstm" else 1, self.num_layers, 2, self.hidden_dim)
+
+    @property
     def num_filters(self) -> int:
         """F, the sum over all widths."""
         return sum(count for _, count in self.filters)

@@ -20,18 +20,10 @@ from types import UnionType
 from typing import Any
 
 from model.architecture import Architecture
-from model.weights import WEIGHTS_FILE, check_tensors, read_header
+from model.files import MANIFEST_FILE, REQUIRED_FILES, WEIGHTS_FILE
+from model.weights import check_tensors, read_header
 
 FORMAT_VERSION = 1
-MANIFEST_FILE = "manifest.json"
-REQUIRED_FILES = (
-    "tokenizer.model",
-    "characters.json",
-    WEIGHTS_FILE,
-    "token_encoder.onnx",
-    "context_encoder.onnx",
-    "lm_heads.onnx",
-)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -123,25 +115,27 @@ def write_bundle(
     folder: Path,
     manifest: Manifest,
     files: Mapping[str, bytes | Path],
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Bundle], None] | None = None,
 ) -> Bundle:
     """Write a bundle, and return it opened; an older bundle in this place is replaced.
 
     All is written, read back and verified in a folder beside it, `.NAME.*.partial`, which then takes the
-    name. After a kill at any moment there is the older bundle under the name, or the new one, or (when the
-    kill falls between two renames) none; what is left of a partial folder may be deleted.
+    name; an older bundle waits as `.NAME.*.replaced` until it has. After a kill at any moment the older
+    bundle stands under the name, or the new one does, or nothing does, when the kill fell between the two
+    renames. Then `.NAME.*.replaced` is the whole older bundle and `.NAME.*.partial` the whole new one: rename
+    either. In all other cases both kinds may be deleted.
 
-    manifest: without hashes. files: content, or where to copy it from, by name. check: called with the
-    partial folder when it is complete; what it raises is raised here. Raises BundleError when the files are
-    not a bundle, or when the folder exists and is none; OSError, naming the file, when one cannot be written.
-    Nothing is left behind after an error.
+    manifest: without hashes. files: content, or where to copy it from, by name. check: called with the bundle
+    in its partial folder; what it raises is raised here. Raises BundleError when the files are not a bundle,
+    or when the folder exists and is none; OSError, naming the file, when one cannot be written. Nothing is
+    left behind after an error.
     """
     folder = folder.resolve()
     with _named(folder / MANIFEST_FILE):
         _check_names(files)
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).exists():
         raise BundleError(f"{folder}: expected a new or empty folder or a bundle, found other files")
-    partial = _sibling(folder)
+    partial = _sibling(folder, "partial")
     partial.mkdir(parents=True)
     try:
         hashes = {name: _write(partial / name, content) for name, content in files.items()}
@@ -149,7 +143,7 @@ def write_bundle(
         _sync(partial)
         bundle = Bundle.open(partial)
         if check:
-            check(partial)
+            check(bundle)
         _take_name(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -157,8 +151,8 @@ def write_bundle(
     return replace(bundle, folder=folder)
 
 
-def _sibling(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+def _sibling(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{kind}")
 
 
 def _write(path: Path, content: bytes | Path) -> str:
@@ -192,7 +186,7 @@ def _take_name(partial: Path, folder: Path) -> None:
         partial.rename(folder)
         _sync(folder.parent)
         return
-    older = _sibling(folder)
+    older = _sibling(folder, "replaced")
     folder.rename(older)
     try:
         partial.rename(folder)

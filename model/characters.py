@@ -117,5 +117,5 @@ class Alphabet:
             if not isinstance(document["characters"], list):
                 raise ValueError(f'"characters": expected a list, got {document["characters"]!r}')
             return cls(document["kind"], document["characters"])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # brackets without end too
             raise ValueError(f"{path.name}: {error}") from error

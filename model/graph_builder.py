@@ -21,15 +21,26 @@ from onnx import (
     numpy_helper,
 )
 
-from model.weights import WEIGHTS_FILE, StoredTensor
+from model.files import WEIGHTS_FILE
+from model.weights import StoredTensor
 
 Tensors = Mapping[str, StoredTensor]
 
 # Versions that every onnxruntime since 1.14 reads; nothing newer is needed here.
-_OPSET = 18
+_OPSETS = {"": 18, "com.microsoft": 1}
 _IR_VERSION = 8
 
 _ONNX_TYPES = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT}
+
+
+def floats(name: str, *shape: int | str) -> ValueInfoProto:
+    """An input or output of float32; a letter in the shape stands for any size."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def int32s(name: str, *shape: int | str) -> ValueInfoProto:
+    """The same of int32."""
+    return helper.make_tensor_value_info(name, TensorProto.INT32, shape)
 
 
 class GraphBuilder:
@@ -48,13 +59,15 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
-        outputs = [f"{self._prefix}split_{len(self._nodes)}_{i}" for i in range(len(sizes))]
-        sizes_name = self.integers(*sizes)
-        self._nodes.append(
-            helper.make_node("Split", [value, sizes_name], outputs, name=outputs[0], axis=axis)
-        )
+    def nodes(self, operator: str, inputs: Sequence[str], num_outputs: int, **attributes: Any) -> list[str]:
+        """Add one node with several outputs, and return their names."""
+        name = f"{self._prefix}{operator.lower()}_{len(self._nodes)}"
+        outputs = [f"{name}_{i}" for i in range(num_outputs)]
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
         return outputs
+
+    def split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
+        return self.nodes("Split", [value, self.integers(*sizes)], len(sizes), axis=axis)
 
     def integers(self, *values: int) -> str:
         """An int64 vector."""
@@ -102,6 +115,9 @@ class GraphBuilder:
         return helper.make_model(
             self.graph(name, inputs, outputs),
             producer_name="polyseme",
-            opset_imports=[helper.make_opsetid("", _OPSET)],
+            opset_imports=[
+                helper.make_opsetid(domain, _OPSETS[domain])
+                for domain in sorted({node.domain for node in self._nodes} | {""})
+            ],
             ir_version=_IR_VERSION,
         )

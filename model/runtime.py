@@ -1,14 +1,15 @@
 """A bundle's graphs in ONNX Runtime: token vectors, contextual layers, language-model scores.
 
 Shape letters: N tokens in a row, C characters, D token-vector dim, T tokens of the longest sentence
-(boundaries included), B sentences, H hidden (D = H), L layers of a reply, V vocabulary.
+(boundaries included) or of a slice, B sentences, H hidden (D = H), L layers of a reply, S parts of a
+layer's state, R recurrent layers, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,22 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from model.bundle import Bundle, BundleError
+from model.files import (
+    CONTEXT_ENCODER_FILE,
+    INT8_CONTEXT_ENCODER_FILE,
+    LM_HEADS_FILE,
+    TOKEN_ENCODER_FILE,
+)
 from model.grouping import groups_by_length
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
+Precision = Literal["float32", "int8"]
+
+_CONTEXT_ENCODERS: dict[Precision, str] = {
+    "float32": CONTEXT_ENCODER_FILE,
+    "int8": INT8_CONTEXT_ENCODER_FILE,
+}
 
 # Characters, padding counted, of one run of the character CNN, which writes about a thousand floats for each:
 # 16 MB. Without a bound, one token of 10,000 characters among 500 short ones would take 20 GB.
@@ -40,17 +53,21 @@ _LOAD_ERRORS = (
 class Runtime:
     """The sessions of one bundle. Every method may be called from several threads at once."""
 
-    def __init__(self, bundle: Bundle, num_threads: int) -> None:
-        """num_threads: how many threads one call computes with.
+    def __init__(self, bundle: Bundle, num_threads: int, precision: Precision = "float32") -> None:
+        """num_threads: how many threads one call computes with; precision: of the recurrent layers.
 
-        Raises ValueError when it is below 1, BundleError when onnxruntime cannot use a graph.
+        Raises ValueError when num_threads is below 1, BundleError when there is no graph of this precision
+        or onnxruntime cannot use one.
         """
         if num_threads < 1:
             raise ValueError(f"num_threads: expected at least 1, got {num_threads}")
         self._architecture = bundle.manifest.architecture
+        context_encoder = _CONTEXT_ENCODERS[precision]
+        if context_encoder not in bundle.manifest.files:
+            raise BundleError(f"{bundle.folder}: expected {context_encoder} for {precision}, found none")
         self._token_encoder, self._context_encoder, self._lm_heads = (
             _open_session(bundle.folder / name, num_threads)
-            for name in ("token_encoder.onnx", "context_encoder.onnx", "lm_heads.onnx")
+            for name in (TOKEN_ENCODER_FILE, context_encoder, LM_HEADS_FILE)
         )
 
     def token_vectors(self, char_ids_NC: Integers) -> Floats:
@@ -63,33 +80,70 @@ class Runtime:
         vectors_ND = np.zeros((len(char_ids_NC), self._architecture.hidden_dim), dtype=np.float32)
         if char_ids_NC.size == 0:
             return vectors_ND
-        _check_range("char_ids_NC", char_ids_NC, self._architecture.num_characters - 1)
+        _check_range("char_ids_NC", char_ids_NC, 0, self._architecture.num_characters - 1)
         for rows, num_characters in _character_runs(char_ids_NC):
             feeds = {"char_ids": char_ids_NC[rows, :num_characters]}
             (vectors_ND[rows],) = self._token_encoder.run(["token_vectors"], feeds)
         return vectors_ND
 
-    def mixed(self, x_TBD: Floats, lengths_B: Integers, layer_weights_BL: Floats, gamma_B: Floats) -> Floats:
-        """Return float32 (T, B, 2H), gamma * sum over l of layer_weights[l] * layer l: each sentence its own
-        mix.
+    def mix_slices(
+        self,
+        forward_TBD: Floats,
+        backward_TBD: Floats,
+        lengths_B: Integers,
+        state_SR2BH: Floats,
+        layer_weights_BL: Floats,
+        gamma_B: Floats,
+    ) -> tuple[Floats, Floats]:
+        """Return float32 (T, B, 2H), gamma * sum over l of layer_weights[l] * layer l, each row its own mix,
+        and the state after the last token.
 
-        x_TBD: float32 token vectors with a boundary at both ends; lengths_B: int32 in [0, T], boundaries
-        counted; layer_weights_BL and gamma_B: float32. Positions beyond a sentence's length are 0 in the
-        result and may hold anything in x_TBD. Raises ValueError when a shape, dtype or length is another.
+        forward_TBD, backward_TBD: float32 token vectors of each direction's next slice, in the sentence's
+        order (the backward direction reads them from the right). For whole sentences, a boundary at both
+        ends, they are the same array. lengths_B: int32 in [1, T]; beyond a row's length both may hold
+        anything and the result is 0. state_SR2BH: what the slice before returned, or `first_state`.
+        The result's first H numbers belong to the tokens of forward_TBD, the others to those of backward_TBD.
+        Raises ValueError when a shape, dtype or length is another.
         """
-        self._check_sentences(x_TBD, lengths_B)
-        num_sentences = x_TBD.shape[1]
+        num_sentences = forward_TBD.shape[1]
         num_layers = self._architecture.num_vector_layers
         _check("layer_weights_BL", layer_weights_BL, np.float32, num_sentences, num_layers)
         _check("gamma_B", gamma_B, np.float32, num_sentences)
-        return self._contextual("mixed", x_TBD, lengths_B, layer_weights_BL, gamma_B)
+        mix = {"layer_weights": layer_weights_BL, "gamma": gamma_B, "with_layers": np.array(False)}
+        return self._contextual("mixed", forward_TBD, backward_TBD, lengths_B, state_SR2BH, mix)
+
+    def layer_slices(
+        self, forward_TBD: Floats, backward_TBD: Floats, lengths_B: Integers, state_SR2BH: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return float32 (L, T, B, 2H), every layer, and the state. As `mix_slices` in all else."""
+        unused_BL = np.zeros((forward_TBD.shape[1], self._architecture.num_vector_layers), dtype=np.float32)
+        mix = {"layer_weights": unused_BL, "gamma": unused_BL[:, 0], "with_layers": np.array(True)}
+        return self._contextual("layers", forward_TBD, backward_TBD, lengths_B, state_SR2BH, mix)
 
     def layers(self, x_TBD: Floats, lengths_B: Integers) -> Floats:
-        """Return float32 (L, T, B, 2H): every layer, forward half first. As `mixed` in all else."""
-        self._check_sentences(x_TBD, lengths_B)
-        num_sentences = x_TBD.shape[1]
-        unused_BL = np.zeros((num_sentences, self._architecture.num_vector_layers), dtype=np.float32)
-        return self._contextual("layers", x_TBD, lengths_B, unused_BL, unused_BL[:, 0])
+        """Return float32 (L, T, B, 2H): every layer of whole sentences of any lengths, 0 beyond them.
+
+        x_TBD: token vectors with a boundary at both ends; lengths_B: int32 in [0, T], boundaries counted.
+        Raises ValueError when a shape, dtype or length is another.
+        """
+        self._check_sentences(x_TBD, x_TBD, lengths_B, least=0)
+        num_positions, num_sentences, _ = x_TBD.shape
+        shape = (self._architecture.num_vector_layers, num_positions, num_sentences)
+        layers_LTB2H = np.zeros((*shape, self._architecture.dimension), dtype=np.float32)
+        for rows in groups_by_length(lengths_B):
+            rows = rows[lengths_B[rows] > 0]
+            if not len(rows):
+                continue
+            longest = int(lengths_B[rows].max())
+            group_TBD = np.take(x_TBD[:longest], rows, axis=1)
+            found, _ = self.layer_slices(group_TBD, group_TBD, lengths_B[rows], self.first_state(len(rows)))
+            layers_LTB2H[:, :longest, rows] = found
+        return layers_LTB2H
+
+    def first_state(self, num_sentences: int) -> Floats:
+        """Return the state (S, R, 2, B, H) in which a sentence begins: zeros."""
+        *parts, hidden_dim = self._architecture.state_shape
+        return np.zeros((*parts, num_sentences, hidden_dim), dtype=np.float32)
 
     def log_probabilities(self, hidden_NH: Floats) -> Floats:
         """Return float32 (N, V), natural logarithms: of the next token from the top layer's forward half, of
@@ -101,34 +155,41 @@ class Runtime:
         (log_probabilities_NV,) = self._lm_heads.run(["log_probabilities"], {"hidden": hidden_NH})
         return log_probabilities_NV  # type: ignore[no-any-return]
 
-    def _check_sentences(self, x_TBD: Floats, lengths_B: Integers) -> None:
-        _check("x_TBD", x_TBD, np.float32, "T", "B", self._architecture.hidden_dim)
-        _check("lengths_B", lengths_B, np.int32, x_TBD.shape[1])
+    def _check_sentences(
+        self, forward_TBD: Floats, backward_TBD: Floats, lengths_B: Integers, least: int
+    ) -> None:
+        _check("forward_TBD", forward_TBD, np.float32, "T", "B", self._architecture.hidden_dim)
+        _check("backward_TBD", backward_TBD, np.float32, *forward_TBD.shape)
+        _check("lengths_B", lengths_B, np.int32, forward_TBD.shape[1])
         if lengths_B.size:
-            _check_range("lengths_B", lengths_B, x_TBD.shape[0])
+            _check_range("lengths_B", lengths_B, least, forward_TBD.shape[0])
 
     def _contextual(
-        self, output: str, x_TBD: Floats, lengths_B: Integers, layer_weights_BL: Floats, gamma_B: Floats
-    ) -> Floats:
-        """Run the sentences in groups of similar length and put the groups' results together."""
-        num_positions, num_sentences, _ = x_TBD.shape
-        leading = (self._architecture.num_vector_layers,) if output == "layers" else ()
-        shape = (*leading, num_positions, num_sentences, self._architecture.dimension)
-        results = np.zeros(shape, dtype=np.float32)
-        for rows in groups_by_length(lengths_B):
-            longest = int(lengths_B[rows].max())
-            if longest == 0:  # onnxruntime ends the process on some empty shapes
-                continue
-            feeds = {
-                "token_vectors": np.take(x_TBD[:longest], rows, axis=1),
-                "lengths": lengths_B[rows],
-                "layer_weights": layer_weights_BL[rows],
-                "gamma": gamma_B[rows],
-                "with_layers": np.array(output == "layers"),
-            }
-            (result,) = self._context_encoder.run([output], feeds)
-            results[..., :longest, rows, :] = result
-        return results
+        self,
+        output: str,
+        forward_TBD: Floats,
+        backward_TBD: Floats,
+        lengths_B: Integers,
+        state_SR2BH: Floats,
+        mix: dict[str, npt.NDArray[Any]],
+    ) -> tuple[Floats, Floats]:
+        self._check_sentences(forward_TBD, backward_TBD, lengths_B, least=1)
+        num_sentences = forward_TBD.shape[1]
+        *parts, hidden_dim = self._architecture.state_shape
+        _check("state_SR2BH", state_SR2BH, np.float32, *parts, num_sentences, hidden_dim)
+        if num_sentences == 0:  # onnxruntime ends the process on some empty shapes
+            leading = (self._architecture.num_vector_layers,) if output == "layers" else ()
+            shape = (*leading, *forward_TBD.shape[:2], self._architecture.dimension)
+            return np.zeros(shape, dtype=np.float32), state_SR2BH
+        feeds = {
+            "forward_vectors": forward_TBD,
+            "backward_vectors": backward_TBD,
+            "lengths": lengths_B,
+            "initial_state": state_SR2BH,
+            **mix,
+        }
+        vectors, state = self._context_encoder.run([output, "final_state"], feeds)
+        return vectors, state
 
 
 def _open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
@@ -181,7 +242,9 @@ def _check(name: str, array: npt.NDArray[Any], dtype: type[np.generic], *shape: 
         )
 
 
-def _check_range(name: str, array: Integers, largest: int) -> None:
+def _check_range(name: str, array: Integers, least: int, most: int) -> None:
     low, high = int(array.min()), int(array.max())
-    if low < 0 or high > largest:
-        raise ValueError(f"{name}: expected values from 0 to {largest}, got {low if low < 0 else high}")
+    if low < least or high > most:
+        raise ValueError(
+            f"{name}: expected values from {least} to {most}, got {low if low < least else high}"
+        )

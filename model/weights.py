@@ -16,11 +16,18 @@ from typing import Any
 
 from model.architecture import Architecture
 
-WEIGHTS_FILE = "weights.safetensors"
-
 _DTYPES = {"F16": ("float16", 2), "F32": ("float32", 4)}
 # The limit of the reference implementation; it keeps a damaged length from allocating gigabytes.
 _MAX_HEADER_BYTES = 100_000_000
+# What reading one raises that is not there; brackets without end exceed the recursion limit.
+_NOT_A_HEADER = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    UnicodeDecodeError,
+    json.JSONDecodeError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ def _parse(length: bytes, rest: bytes, file_size: int) -> dict[str, StoredTensor
         header = json.loads(rest[:num_bytes])
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
         return {name: _tensor(name, entry, 8 + num_bytes, file_size) for name, entry in entries.items()}
-    except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except _NOT_A_HEADER as error:
         raise ValueError(f"expected a safetensors header, found something else ({error!r})") from error
 
 

@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from service.settings import SettingsError, add_flags, read_settings
+from service.version import package_version
 
 EXIT_REFUSED = 2
 """The command could not begin: a wrong setting, a bundle that cannot be served, a port that is taken."""
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top = parser()
     flags = vars(top.parse_args(arguments))
     if flags["version"]:
-        print(f"polyseme {_version()}")
+        print(f"polyseme {package_version()}")
         return 0
     if flags["command"] is None:
         top.error("expected a command, got none")
@@ -47,21 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The libraries behind these names take most of a second to load, which --help need not wait for.
     from model.bundle import BundleError
     from service.server import serve
+    from service.workers import WorkersError, serve_with_workers
 
     try:
-        serve(settings)
-    except (BundleError, OSError) as error:
+        (serve if settings.workers == 1 else serve_with_workers)(settings)
+    except (BundleError, OSError, WorkersError) as error:
         return _refuse(error)
     except KeyboardInterrupt:  # before the server had taken over the signal; afterwards it ends by itself
         return 0
     return 0
-
-
-def _version() -> str:
-    try:
-        return version("polyseme")
-    except PackageNotFoundError:
-        return "(run from its source, not installed)"
 
 
 def _refuse(error: Exception) -> int:

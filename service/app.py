@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from service import docs
 from service.backend import open_backend
-from service.body import BodyLimit
+from service.draining import Drain
 from service.errors import add_error_handlers
+from service.language_model_schemas import ClozeRequest, ScoreRequest
+from service.logs import log_exchange
+from service.metrics import Metrics
+from service.mixes import MixStore, NoMixes
+from service.openai_schemas import OpenAIEmbeddingsRequest
 from service.openapi import API_VERSION, description, document_with, operation_id
 from service.registry import OpenBackend, Registry
-from service.routes import embed, health
+from service.routes import embed, health, language_model, metrics, openai, tei
 from service.schemas import EmbedRequest
 from service.settings import Settings
+from service.stack import layers
+from service.tei_schemas import (
+    TEIEmbedAllRequest,
+    TEIEmbedRequest,
+    TEISimilarityRequest,
+    TEITokenizeRequest,
+)
+from service.version import package_version
 
 
-def create_app(settings: Settings, open_backend: OpenBackend = open_backend) -> FastAPI:
-    """Return the application. Its lifespan loads the bundles; BundleError when one cannot be served."""
-    registry = Registry(settings, open_backend)
+def create_app(
+    settings: Settings,
+    open_backend: OpenBackend = open_backend,
+    mix_store: MixStore | None = None,
+    traces: Sequence[Middleware] = (),
+) -> FastAPI:
+    """Return the application. Its lifespan loads the bundles; BundleError when one cannot be served.
+
+    traces: what tracing.traces gives.
+    """
+    measured, drain = Metrics(), Drain()
+    registry = Registry(settings, open_backend, measured.engine)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             registry.open()
-            yield
+            measured.describe(
+                package_version(), [(e.name, e.sha256, e.dimension) for e in registry.embedders]
+            )
+            async with metrics.kept_present(app):
+                yield
         finally:
             registry.close()
 
@@ -36,16 +63,31 @@ def create_app(settings: Settings, open_backend: OpenBackend = open_backend) -> 
         description=description(settings),
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
+        middleware=layers(settings, drain, [log_exchange, measured.finished], traces),
         docs_url=None,
         redoc_url=None,
         # FastAPI's own telemetry would put request bodies and stack traces into its records.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.registry = registry
-    app.openapi = document_with(app, EmbedRequest)  # type: ignore[method-assign]
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    add_error_handlers(app)  # adds the outermost layer, so it comes last
+    app.state.registry, app.state.drain, app.state.metrics = registry, drain, measured
+    app.state.mix_store = mix_store or NoMixes()
+    app.openapi = document_with(  # type: ignore[method-assign]
+        app,
+        EmbedRequest,
+        OpenAIEmbeddingsRequest,
+        TEIEmbedRequest,
+        TEIEmbedAllRequest,
+        TEITokenizeRequest,
+        TEISimilarityRequest,
+        ScoreRequest,
+        ClozeRequest,
+    )
+    add_error_handlers(app)
     app.include_router(embed.router)
+    app.include_router(openai.router)
+    app.include_router(tei.router)
+    app.include_router(language_model.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     docs.add_docs(app)
     return app

@@ -3,7 +3,7 @@
 Tests put a small fake behind the same seam; everything above it is then the real thing.
 
 Shape letters: N tokens, C characters, D token-vector dim, B sentences, T positions (boundaries included),
-L layers, H hidden.
+L layers, H hidden, S parts of a layer's state, R recurrent layers, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from model.bundle import Bundle, BundleError
 from model.characters import Alphabet
+from model.files import CHARACTERS_FILE, TOKENIZER_FILE
 from model.runtime import Runtime
 from model.tokenizer import SentencePieceTokenizer, Tokenized
 
@@ -31,6 +32,10 @@ class TokenizerLike(Protocol):
     def tokenize(self, text: str) -> Tokenized: ...
 
     def tokenize_words(self, words: Sequence[str]) -> Tokenized: ...
+
+    def pieces(self) -> list[str]:
+        """Return the vocabulary, in the order of its ids."""
+        ...
 
 
 class AlphabetLike(Protocol):
@@ -46,18 +51,39 @@ class AlphabetLike(Protocol):
 
 
 class RuntimeLike(Protocol):
-    """Called from the engine's thread only."""
+    """Called from the engine's thread; from two at once only after one was given up because it hung.
+
+    What a slice is, and its two arrays of token vectors, `model.runtime` says.
+    """
 
     def token_vectors(self, char_ids_NC: Integers) -> Floats:
         """Return float32 (N, D)."""
         ...
 
-    def mixed(self, x_TBD: Floats, lengths_B: Integers, layer_weights_BL: Floats, gamma_B: Floats) -> Floats:
-        """Return float32 (T, B, 2H): each sentence's own mix of its layers."""
+    def first_state(self, num_sentences: int) -> Floats:
+        """Return the state (S, R, 2, B, H) in which a sentence begins."""
         ...
 
-    def layers(self, x_TBD: Floats, lengths_B: Integers) -> Floats:
-        """Return float32 (L, T, B, 2H)."""
+    def mix_slices(
+        self,
+        forward_TBD: Floats,
+        backward_TBD: Floats,
+        lengths_B: Integers,
+        state_SR2BH: Floats,
+        layer_weights_BL: Floats,
+        gamma_B: Floats,
+    ) -> tuple[Floats, Floats]:
+        """Return float32 (T, B, 2H), each row's own mix of its layers, and the next state."""
+        ...
+
+    def layer_slices(
+        self, forward_TBD: Floats, backward_TBD: Floats, lengths_B: Integers, state_SR2BH: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return float32 (L, T, B, 2H), every layer, and the next state."""
+        ...
+
+    def log_probabilities(self, hidden_NH: Floats) -> Floats:
+        """Return float32 (N, V), natural logarithms, from one half of the top layer."""
         ...
 
 
@@ -79,13 +105,13 @@ def open_backend(folder: Path, num_threads: int) -> Backend:
     bundle = Bundle.open(folder)
     manifest = bundle.manifest
     try:
-        tokenizer = SentencePieceTokenizer(bundle.folder / "tokenizer.model")
-        alphabet = Alphabet.load(bundle.folder / "characters.json")
+        tokenizer = SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE)
+        alphabet = Alphabet.load(bundle.folder / CHARACTERS_FILE)
     except ValueError as error:
         raise BundleError(f"{folder}: {error}") from error
     for what, expected, found in (
-        ("characters.json: characters", manifest.architecture.num_characters, alphabet.num_characters),
-        ("tokenizer.model: pieces", manifest.architecture.vocabulary_size, tokenizer.vocabulary_size),
+        (f"{CHARACTERS_FILE}: characters", manifest.architecture.num_characters, alphabet.num_characters),
+        (f"{TOKENIZER_FILE}: pieces", manifest.architecture.vocabulary_size, tokenizer.vocabulary_size),
     ):
         if found != expected:
             raise BundleError(

@@ -1,12 +1,16 @@
-"""Sentences of all requests, gathered into batches for one engine.
+"""Sentences of all requests, gathered into batches for one engine, and the threads that see to it.
 
 The engine starts the moment it is free and something waits; nothing ever sleeps to let a batch fill up. While
-it runs, sentences queue. When more waits than one batch holds, the shortest go first, as many as fill a token
-budget that counts padding; once a sentence has waited `max_age_s`, the next batch is built around it, so that
-nothing starves. The queue is bounded in tokens and refuses at once what does not fit.
+it runs, sentences queue (service/queue.py). The queue is bounded in tokens and refuses at once what does not
+fit.
 
-Every sentence has its own future. A batch that raises is run again one sentence at a time, so that one that
-fails fails alone; whatever happens, every future is answered and the thread lives on.
+Every sentence has its own future, which may be cancelled until it is answered: what nobody wants any more,
+and what has passed its deadline, is dropped before it runs, and between two slices. A batch that raises is
+run again in halves, so that what fails fails alone.
+
+A second thread watches the first. When the engine's thread has died, or hangs in one step for `hang_s`, what
+it held fails and another thread takes its place, with a new engine; the old one, should it ever wake up,
+finds itself given up, and ends without touching anything.
 """
 
 from __future__ import annotations
@@ -15,100 +19,130 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import Generic
 
 from service.errors import ErrorType, ServiceError, outline
-from service.packing import around, prefix
+from service.observer import EngineObserver, RestartCause, Unobserved
+from service.outcomes import Outcome, Run, Unfinished
+from service.queue import Entry, Item, Result, TokenQueue
 from service.throughput import Throughput
+from service.work import Work, deadline_exceeded
 
 logger = logging.getLogger("polyseme")
 
 
-class Sized(Protocol):
-    @property
-    def num_tokens(self) -> int: ...
+MAX_GIVEN_UP = 4
+"""Threads that hang at the same time. Each keeps an engine with its cache (34 MB as shipped); when so many
+do, the process will not get well, and says that it is not ready until one of them has ended."""
 
-
-Item = TypeVar("Item", bound=Sized)
-Result = TypeVar("Result")
+CHECKS_PER_HANG = 10
+"""How often in `hang_s` the engine's thread is looked at."""
 
 
 @dataclass(slots=True, eq=False)
-class _Entry(Generic[Item, Result]):
-    item: Item
-    length: int
-    arrived_s: float
-    future: Future[Result]
+class _Worker(Generic[Item, Result]):
+    """The state of one engine thread. `batch` and `is_given_up` are changed under the batcher's lock only."""
+
+    run: Run[Item, Result] | None = None  # the engine; None until the first batch of a thread's life
+    batch: set[Entry[Item, Result]] = field(default_factory=set)  # what it has not answered yet
+    step_s: float | None = None  # when its present step began; None while it waits for work
+    has_died: bool = False
+    is_given_up: bool = False
+    thread: threading.Thread = field(init=False)
+
+    def is_busy_for(self, seconds: float) -> bool:
+        """Whether the present step has taken longer."""
+        step_s = self.step_s
+        return step_s is not None and time.monotonic() - step_s > seconds
 
 
 class Batcher(Generic[Item, Result]):
-    """A queue and the thread that empties it through `run`.
-
-    run: takes a batch, returns for each item its result, or an exception for that item alone.
-    """
+    """A queue, the engine's thread, which empties it, and the thread that watches it."""
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+        make_run: Callable[[], Run[Item, Result]],
         *,
         batch_tokens: int,
         queue_tokens: int,
         max_age_s: float,
+        stall_s: float,
+        hang_s: float,
         name: str = "engine",
+        observer: EngineObserver | None = None,
     ) -> None:
-        self._run = run
-        self._batch_tokens = batch_tokens
+        """make_run: makes an engine; called now (what it raises is raised here), and for every thread that
+        takes another's place. stall_s, hang_s: how long one step may take until the batcher is no longer
+        alive, and until its thread is given up."""
+        self._make_run = make_run
         self._queue_tokens = queue_tokens
-        self._max_age_s = max_age_s
-        self._waiting: list[_Entry[Item, Result]] = []
-        self._num_waiting_tokens = 0
+        self._stall_s = stall_s
+        self._hang_s = hang_s
+        self._name = name
+        self._observer = observer or Unobserved()
         self._throughput = Throughput()
+        self._queue: TokenQueue[Item, Result] = TokenQueue(batch_tokens, max_age_s)
+        self._changed = threading.Condition()  # the lock of all that follows
         self._closed = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name=f"polyseme-{name}", daemon=True)
-        self._thread.start()
+        self._ended = False  # nothing will ever run again
+        self._given_up: list[_Worker[Item, Result]] = []
+        self._alarm = threading.Event()
+        self._worker = self._start(_Worker(make_run()))
+        self._watchdog = threading.Thread(target=self._watch, name=f"polyseme-{name}-watch", daemon=True)
+        self._watchdog.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread takes work."""
-        return self._thread.is_alive() and not self._closed
+        """Whether the engine takes work and gets on with it."""
+        worker = self._worker
+        lost = worker.has_died or worker.is_given_up
+        return not (self._closed or lost or worker.is_busy_for(self._stall_s))
 
     @property
     def queue_depth(self) -> int:
-        """Tokens that wait; those of the batch that is running do not count."""
-        return self._num_waiting_tokens
+        """Tokens that wait; the slices that are running do not count."""
+        return self._queue.depth
 
-    def submit(self, items: Sequence[Item]) -> list[Future[Result]]:
-        """Queue all items or, raising ServiceError, none; one future each, in order."""
+    def submit(self, items: Sequence[Item], work: Work) -> list[Future[Result]]:
+        """Queue all items or, raising ServiceError, none; one future each, in order, which `work` holds."""
         num_tokens = sum(item.num_tokens for item in items)
         if num_tokens > self._queue_tokens:
             raise ServiceError(
                 ErrorType.too_many_tokens,
                 f"expected at most {self._queue_tokens} tokens in one request, got {num_tokens}",
             )
-        now = time.monotonic()
-        entries = [_Entry[Item, Result](item, item.num_tokens, now, Future()) for item in items]
+        now_s = time.monotonic()
+        entries = [Entry[Item, Result](item, work, now_s) for item in items]
         with self._changed:
             if self._closed:
                 raise ServiceError(ErrorType.not_ready, "the server is stopping")
-            if self._num_waiting_tokens + num_tokens > self._queue_tokens:
+            if self._worker.is_given_up:
+                raise ServiceError(ErrorType.not_ready, "the server has lost its engine")
+            if self._queue.depth + num_tokens > self._queue_tokens:
                 raise self._queue_full(num_tokens)
-            self._waiting += entries
-            self._num_waiting_tokens += num_tokens
+            self._queue.add(entries)
             self._changed.notify()
-        return [entry.future for entry in entries]
+        futures = [entry.future for entry in entries]
+        work.holds(futures)
+        return futures
 
     def close(self) -> None:
-        """Take nothing more, finish what waits, and end the thread."""
+        """Take nothing more, finish what waits, and end the threads.
+
+        An engine that dies or hangs now is not replaced: all that waits fails, after `hang_s` at the latest.
+        """
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+            while not self._ended:
+                self._changed.wait()
+        self._alarm.set()
+        self._watchdog.join()
 
     def _queue_full(self, num_tokens: int) -> ServiceError:
-        waiting = self._num_waiting_tokens
+        waiting = self._queue.depth
         wait_s = self._throughput.wait_s(waiting)
         return ServiceError(
             ErrorType.queue_full,
@@ -117,55 +151,159 @@ class Batcher(Generic[Item, Result]):
             headers={"Retry-After": str(wait_s)},
         )
 
-    def _work(self) -> None:
-        while batch := self._next_batch():
-            started_s = time.monotonic()
-            self._answer(batch)
-            self._throughput.observe(sum(entry.length for entry in batch), time.monotonic() - started_s)
-            del batch  # nothing of a batch is kept alive while the next one is waited for
+    # The engine's thread.
 
-    def _next_batch(self) -> list[_Entry[Item, Result]]:
-        """Wait until something can run and return it; nothing when the batcher is closed and empty."""
-        with self._changed:
-            while True:
-                while not self._waiting:
-                    if self._closed:
-                        return []
-                    self._changed.wait()
-                batch = self._take()
-                # A future that its request has given up is dropped here, before any work is done for it.
-                if wanted := [entry for entry in batch if entry.future.set_running_or_notify_cancel()]:
-                    return wanted
+    def _start(self, worker: _Worker[Item, Result]) -> _Worker[Item, Result]:
+        worker.thread = threading.Thread(
+            target=self._work, args=[worker], name=f"polyseme-{self._name}", daemon=True
+        )
+        worker.thread.start()
+        return worker
 
-    def _take(self) -> list[_Entry[Item, Result]]:
-        """Remove and return the next batch of the queue, which is not empty."""
-        self._waiting.sort(key=lambda entry: entry.length)  # nearly sorted already, so close to linear
-        lengths = [entry.length for entry in self._waiting]
-        oldest = min(range(len(lengths)), key=lambda i: self._waiting[i].arrived_s)
-        if time.monotonic() - self._waiting[oldest].arrived_s < self._max_age_s:
-            start, end = 0, prefix(lengths, self._batch_tokens)
-        else:
-            start, end = around(lengths, oldest, self._batch_tokens)
-        batch = self._waiting[start:end]
-        del self._waiting[start:end]
-        self._num_waiting_tokens -= sum(lengths[start:end])
-        return batch
-
-    def _answer(self, batch: Sequence[_Entry[Item, Result]]) -> None:
-        """Run a batch and answer all of its futures."""
+    def _work(self, worker: _Worker[Item, Result]) -> None:
         try:
-            results = self._run([entry.item for entry in batch])
-            assert len(results) == len(batch)
+            while batch := self._next_batch(worker):
+                started_s = time.monotonic()
+                num_tokens = sum(entry.next_tokens for entry in batch)
+                self._answer(worker, batch)
+                if not worker.is_given_up:
+                    self._throughput.observe(num_tokens, time.monotonic() - started_s)
+                del batch  # nothing of a batch is kept alive while the next one is waited for
+        except (
+            BaseException
+        ) as error:  # what is no Exception would end the thread and leave its batch waiting
+            logger.error("the engine's thread ended: %s", outline(error))
+            worker.has_died = True
+            self._alarm.set()
+
+    def _next_batch(self, worker: _Worker[Item, Result]) -> list[Entry[Item, Result]]:
+        """Wait until something can run and return it; nothing when the thread is to end."""
+        with self._changed:
+            worker.step_s = None
+            while not worker.is_given_up:
+                self._drop_unwanted()
+                if self._queue:
+                    batch = self._queue.take()
+                    worker.batch = set(batch)
+                    worker.step_s = time.monotonic()
+                    self._begin(batch, worker.step_s)
+                    return batch
+                if self._closed:
+                    self._ended = True
+                    self._changed.notify_all()
+                    return []
+                self._changed.wait()
+        return []
+
+    def _drop_unwanted(self) -> None:
+        for entry in self._queue.remove(lambda entry: entry.future.cancelled() or entry.work.has_expired):
+            self._observer.dropped("deadline" if entry.work.has_expired else "cancelled")
+            _answer_with(entry, deadline_exceeded())
+
+    def _begin(self, batch: Sequence[Entry[Item, Result]], now_s: float) -> None:
+        for entry in batch:
+            if entry.queue_s is None:
+                entry.queue_s = now_s - entry.submitted_s
+                self._observer.queued(entry.queue_s)
+
+    def _answer(self, worker: _Worker[Item, Result], batch: Sequence[Entry[Item, Result]]) -> None:
+        """Run a batch and settle all of its entries, unless the thread is given up meanwhile."""
+        waiting = dict(enumerate(batch))
+        started_s = time.monotonic()
+        try:
+            if worker.run is None:
+                worker.run = self._make_run()
+            for i, outcome in worker.run([entry.item for entry in batch]):
+                entry = waiting.pop(i)
+                entry.compute_s += time.monotonic() - started_s
+                if not self._settle(worker, entry, outcome):
+                    return
+            assert not waiting
         except Exception as error:
+            if worker.is_given_up:
+                return
             logger.error("a batch of %d failed: %s", len(batch), outline(error))
             if len(batch) == 1:
-                batch[0].future.set_exception(error)
+                self._settle(worker, batch[0], error)
                 return
-            for entry in batch:
-                self._answer([entry])
-            return
-        for entry, result in zip(batch, results, strict=True):
-            if isinstance(result, Exception):
-                entry.future.set_exception(result)
-            else:
-                entry.future.set_result(result)
+            again = list(waiting.values())
+            middle = len(again) // 2
+            for half in (again[:middle], again[middle:]):
+                if half:
+                    self._answer(worker, half)
+
+    def _settle(
+        self, worker: _Worker[Item, Result], entry: Entry[Item, Result], outcome: Outcome[Result]
+    ) -> bool:
+        """Answer an entry or, for its next slice, queue it again. False when the thread is given up."""
+        with self._changed:
+            if worker.is_given_up:
+                return False
+            worker.step_s = time.monotonic()
+            worker.batch.remove(entry)
+            if isinstance(outcome, Unfinished):
+                self._queue.put_back(entry)
+                return True
+            self._queue.release(entry)
+        _answer_with(entry, outcome)
+        return True
+
+    # The thread that watches.
+
+    def _watch(self) -> None:
+        while not self._ended:
+            self._alarm.wait(self._hang_s / CHECKS_PER_HANG)
+            self._alarm.clear()
+            worker = self._worker
+            if worker.is_given_up:
+                self._replace()
+            elif worker.has_died:
+                self._give_up(worker, "died")
+            elif worker.is_busy_for(self._hang_s):
+                self._give_up(worker, "hung")
+
+    def _give_up(self, worker: _Worker[Item, Result], cause: RestartCause) -> None:
+        """Fail what the thread holds, and let another take its place."""
+        with self._changed:
+            if not (worker.has_died or worker.is_busy_for(self._hang_s)):
+                return  # it got on with it just now
+            worker.is_given_up = True
+            lost = list(worker.batch)
+            for entry in lost:
+                self._queue.release(entry)
+            self._given_up.append(worker)
+        logger.error("the engine's thread %s with a batch of %d", cause, len(lost))
+        self._replace()
+        self._observer.restarted(cause)
+        for entry in lost:
+            _answer_with(entry, _engine_lost())
+
+    def _replace(self) -> None:
+        """Start another thread; but none when too many hang, or at the end: then all that waits fails."""
+        self._given_up = [worker for worker in self._given_up if worker.thread.is_alive()]
+        with self._changed:
+            if not self._closed and len(self._given_up) < MAX_GIVEN_UP:
+                self._worker = self._start(_Worker())
+                return
+            lost = self._queue.remove(lambda _: True)
+            if self._closed:
+                self._ended = True
+                self._changed.notify_all()
+        for entry in lost:
+            _answer_with(entry, _engine_lost())
+
+
+def _answer_with(entry: Entry[Item, Result], outcome: Result | Exception) -> None:
+    """Set the result or the exception, unless the request has given it up."""
+    entry.work.timings.slowest(entry.queue_s or 0.0, entry.compute_s)
+    try:
+        if isinstance(outcome, Exception):
+            entry.future.set_exception(outcome)
+        else:
+            entry.future.set_result(outcome)
+    except InvalidStateError:
+        pass  # cancelled: nobody waits
+
+
+def _engine_lost() -> ServiceError:
+    return ServiceError(ErrorType.engine_failed, "the engine was lost while this waited for it; try again")

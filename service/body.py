@@ -1,4 +1,4 @@
-"""A request's body: bounded before it is read, parsed once in compiled code, and explained when it is wrong.
+"""A request's body: parsed once in compiled code, and explained when it is wrong.
 
 The bytes go straight into the request model (pydantic's JSON parser): a good request never exists as a tree
 of Python objects. Only a bad one is parsed again, so that its error can name the place and show what stood
@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ErrorType, ServiceError
 
@@ -28,36 +27,6 @@ SHOWN_CHARACTERS = 40
 
 MAX_EXPLAINED = 1000
 """A body with more mistakes is not explained: half a million unknown fields would take seconds."""
-
-
-class BodyLimit:
-    """ASGI middleware: no more than `max_bytes` of a body are read, whatever its headers say."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        declared = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
-        if declared.isdecimal() and int(declared[:19]) > self.max_bytes:  # more digits are more bytes still
-            await self._too_large(f"{declared} bytes").response()(scope, receive, send)
-            return
-        num_bytes = 0
-
-        async def bounded_receive() -> Message:
-            nonlocal num_bytes
-            message = await receive()
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > self.max_bytes:
-                raise self._too_large("more")
-            return message
-
-        await self.app(scope, bounded_receive, send)
-
-    def _too_large(self, came: str) -> ServiceError:
-        return ServiceError(
-            ErrorType.body_too_large, f"expected a body of at most {self.max_bytes} bytes, got {came}"
-        )
 
 
 async def read_json(request: Request, model: type[Model]) -> Model:
@@ -191,6 +160,7 @@ _EXPECTED = {
     "list_type": "a list",
     "string_type": "a string",
     "bool_type": "true or false",
+    "none_required": "null",
     "int_type": "a whole number",
     "float_type": "a number",
     "finite_number": "a finite number",

@@ -1,8 +1,9 @@
 """What can go wrong in a request: one table of types and statuses, for replies and the OpenAPI document.
 
 Every error reply is `{"error": {"type", "message", "where"?}}`: `type` is for programs, `message` says what
-was expected and what came, `where` is the place in the request, as in `inputs[2]`. Nothing of a server's
-inside, and no stack trace, is ever in it.
+was expected and what came, `where` is the place in the request, as in `inputs[2]`. On the paths of other APIs
+it says the same in their words (error_formats.py). Nothing of a server's inside, and no stack trace, is ever
+in it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.schemas import ErrorReply
+from service.error_formats import NATIVE, ErrorFormat, Failure, format_of
 
 logger = logging.getLogger("polyseme")
 
@@ -30,13 +31,21 @@ class ErrorType(Enum):
     malformed_body = 422, "the body is not JSON in UTF-8"
     invalid_request = 422, "a field is missing, unknown, of a wrong type or out of range; `where` names it"
     unknown_model = 422, "no bundle of this name is served"
+    unknown_task = 422, "no task of this name has been learned for the model"
+    wrong_model = 409, "the task was learned on another model than the one asked for"
+    unauthorized = 401, "the server wants a key, and none that it knows came; `Authorization: Bearer KEY`"
+    forbidden = 403, "the key is known, but may not do this"
+    not_acceptable = 406, "`Accept` names no form in which the reply can be sent"
+    body_timeout = 408, "the body did not arrive in time"
     unsupported_media_type = 415, "the body is not declared as plain application/json"
     body_too_large = 413, "the body has more bytes than the server takes"
     too_many_inputs = 413, "the request has more inputs than the server takes"
     input_too_long = 413, "an input has more characters than the server takes; nothing is ever cut"
     too_many_tokens = 413, "the request has more tokens than the server's queue can ever hold"
+    reply_too_large = 413, "the reply would have more bytes than the server sends at once"
     queue_full = 429, "too many tokens are waiting already; try again after `Retry-After` seconds"
     not_ready = 503, "the server is starting, stopping, or has lost its engine"
+    deadline_exceeded = 504, "the work was not done within the time that the client or the server allows"
     engine_failed = 500, "the model gave no usable vectors for an input; the server goes on"
     internal_error = 500, "a mistake in the server; it goes on"
     not_found = 404, "there is no such path"
@@ -68,11 +77,27 @@ class ServiceError(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        detail = {"type": self.type.name, "message": _encodable(self.message)}
-        if self.where is not None:
-            detail["where"] = _encodable(self.where)
-        content = orjson.dumps({"error": detail})
-        return Response(content, self.type.status, self.headers, media_type="application/json")
+        """Return the reply, told in the words of the path that it will be sent on."""
+        where = None if self.where is None else _encodable(self.where)
+        failure = Failure(self.type.name, self.type.status, _encodable(self.message), where)
+        return _ErrorResponse(failure, self.headers)
+
+
+class _ErrorResponse(Response):
+    """Written again when it is sent: only then is the path known, also to those who refuse before a route."""
+
+    def __init__(self, failure: Failure, headers: dict[str, str]) -> None:
+        content = orjson.dumps(NATIVE.body(failure))
+        super().__init__(content, failure.status, headers, media_type="application/json")
+        self._failure = failure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["error_type"] = self._failure.type  # for the log and the metrics
+        told = format_of(scope["path"])
+        self.body = orjson.dumps(told.body(self._failure))
+        self.headers["Content-Length"] = str(len(self.body))
+        self.status_code = told.status(self._failure.type, self._failure.status)
+        await super().__call__(scope, receive, send)
 
 
 def _encodable(text: str) -> str:
@@ -80,14 +105,17 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def documented(*types: ErrorType) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route that can fail in these ways, for the OpenAPI document."""
+def documented(*types: ErrorType, told: ErrorFormat = NATIVE) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that can fail in these ways, for the OpenAPI document.
+
+    told: the format of the route's path.
+    """
     by_status: dict[int, list[ErrorType]] = {}
     for type in types:
-        by_status.setdefault(type.status, []).append(type)
+        by_status.setdefault(told.status(type.name, type.status), []).append(type)
     return {
         status: {
-            "model": ErrorReply,
+            "model": told.reply,
             "description": "\n\n".join(f"`{type.name}`: {type.meaning}." for type in group),
         }
         for status, group in sorted(by_status.items())
@@ -120,7 +148,6 @@ def add_error_handlers(app: FastAPI) -> None:
 
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_middleware(Unforeseen)
 
 
 def _from_router(request: Request, error: HTTPException) -> ServiceError:
@@ -140,7 +167,8 @@ def _unforeseen(error: Exception) -> ServiceError:
 
 
 class Unforeseen:
-    """ASGI middleware: what no handler took becomes one line in the log and a reply without a stack trace.
+    """ASGI middleware: what the layers below it refuse gets its reply, and what nobody foresaw becomes one
+    line in the log and a reply without a stack trace.
 
     Starlette's own last handler raises the exception again, and the server would log its whole stack.
     """
@@ -160,6 +188,9 @@ class Unforeseen:
             await self.app(scope, receive, watched_send)
         except ClientDisconnect:
             pass  # nobody is left to answer
+        except ServiceError as error:
+            if not started:
+                await error.response()(scope, receive, send)
         except Exception as error:
             response = _unforeseen(error).response()
             if scope["type"] == "http" and not started:

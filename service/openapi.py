@@ -20,6 +20,7 @@ API_VERSION = "1"
 DESCRIPTION = """Contextual word vectors.
 
 Every error reply has the same shape; its `error.type` is one of a fixed list, and each path names its own.
+The paths of OpenAI's API and of TEI's say the same in the shape of those.
 
 This server takes at most {max_inputs:,} inputs in a request, {max_characters:,} characters in an input,
 {queue_tokens:,} tokens and {max_body_bytes:,} bytes in all. More is refused with 413: nothing is ever cut.
@@ -53,6 +54,7 @@ def document_with(app: FastAPI, *bodies: type[BaseModel]) -> Callable[[], dict[s
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            _leave_out_fastapis_own_error(document)
             for body in bodies:
                 schema = body.model_json_schema(ref_template=_REF)
                 schemas.update(schema.pop("$defs", {}))
@@ -62,3 +64,15 @@ def document_with(app: FastAPI, *bodies: type[BaseModel]) -> Callable[[], dict[s
         return app.openapi_schema
 
     return openapi
+
+
+def _leave_out_fastapis_own_error(document: dict[str, Any]) -> None:
+    """Drop the 422 that FastAPI adds to every path with a part that varies: a string cannot be wrong."""
+    own = {"$ref": _REF.format(model="HTTPValidationError")}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"].get("422", {}).get("content", {})
+            if content.get("application/json", {}).get("schema") == own:
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

@@ -20,6 +20,8 @@ Pool = Literal["token", "word", "sentence", "sentence_max", "sentence_first", "s
 Encoding = Literal["float", "base64"]
 DType = Literal["float32", "float16"]
 NamedLayer = Literal["top", "average", "all"]
+StartEnd = Annotated[list[int], Field(fail_fast=True, json_schema_extra={"minItems": 2, "maxItems": 2})]
+Spans = Annotated[list[StartEnd], Field(fail_fast=True)]
 
 Coefficient = Annotated[float, Field(ge=-MAX_COEFFICIENT, le=MAX_COEFFICIENT, allow_inf_nan=False)]
 Coefficients = Annotated[list[Coefficient], Field(fail_fast=True)]
@@ -52,23 +54,38 @@ class EmbedRequest(Request):
         fail_fast=True,
         description="Sentences: each a string, or a list of words when it is tokenised already.",
     )
+    task: str | None = Field(
+        default=None,
+        description="The layers mixed as was learned for this task. At most one of `task`, `tasks`, `mix` "
+        "and `layer`.",
+    )
+    tasks: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = Field(
+        default=None,
+        description="Several learned mixes from one run of the model: `vectors`, `layer_weights` and `gamma` "
+        "are then objects, with an entry for each task.",
+        json_schema_extra={"uniqueItems": True},
+    )
+    mix: MixRequest | None = Field(default=None, description="A mix of the layers, written here.")
     layer: NamedLayer | int | None = Field(
         default=None,
         description="One layer by name or number (0 is the token without its context), `average` of all (the "
-        "default), or `all` of them side by side. Not together with `mix`.",
-    )
-    mix: MixRequest | None = Field(
-        default=None, description="A mix of the layers. Not together with `layer`."
+        "default), or `all` of them side by side.",
     )
     pool: Pool = Field(
         default="token",
         description="What gets a row: every token, every word (the mean of its tokens), or the sentence "
         "(mean, maximum, first or last of its tokens). The words of a string are what white space separates.",
     )
+    spans: Annotated[list[Spans], Field(fail_fast=True)] | None = Field(
+        default=None,
+        description="Instead of `pool`: for each input, which must be a string, a list of [start, end) in "
+        "Unicode code points. Each gets a row, the mean of the tokens that it overlaps.",
+    )
     normalize: bool = Field(default=False, description="Whether every row is scaled to length 1.")
     encoding: Encoding = Field(
         default="float",
-        description="`vectors` as JSON numbers, or as base64 of little-endian values, row by row.",
+        description="`vectors` as JSON numbers, or as base64 of little-endian values, row by row. Only for a "
+        "reply in JSON.",
     )
     dtype: DType = Field(default="float32", description="Precision of the vectors in the reply.")
 
@@ -87,11 +104,15 @@ class Token(BaseModel):
 
 
 class Word(BaseModel):
-    """A word of a string: `text` is input[start:end]."""
+    """A word or a span of a string: `text` is input[start:end]."""
 
     text: str
     start: int = Field(description="In Unicode code points.")
     end: int
+
+
+Rows = list[list[float]]
+Layers = list[Rows]
 
 
 class Embedding(BaseModel):
@@ -101,11 +122,16 @@ class Embedding(BaseModel):
     words: list[Word] | None = Field(
         default=None, description="Only with `pool: word` for a string: the words that the rows belong to."
     )
-    vectors: list[list[float]] | list[list[list[float]]] | str = Field(
-        description="Rows x dimension; with `layer: all`, layers x rows x dimension. Text with "
-        "`encoding: base64`."
+    spans: list[Word] | None = Field(
+        default=None, description="Only with `spans`: what the rows belong to, in the order of the request."
     )
-    shape: list[int] | None = Field(default=None, description="Only with `encoding: base64`.")
+    vectors: Rows | Layers | str | dict[str, Rows] | dict[str, str] = Field(
+        description="Rows x dimension; with `layer: all`, layers x rows x dimension; with `tasks`, an object "
+        "of rows x dimension for each task. Text instead of numbers with `encoding: base64`."
+    )
+    shape: list[int] | None = Field(
+        default=None, description="Only with `encoding: base64`; with `tasks`, that of each."
+    )
     dtype: DType | None = Field(default=None, description="Only with `encoding: base64`.")
     num_tokens: int
 
@@ -115,10 +141,11 @@ class EmbedReply(BaseModel):
 
     model: str
     dimension: int
-    layer_weights: list[float] | None = Field(
-        description="The coefficients of the layers; null with `layer: all`, which mixes none."
+    layer_weights: list[float] | dict[str, list[float]] | None = Field(
+        description="The coefficients of the layers, with `tasks` those of each; null with `layer: all`, "
+        "which mixes none."
     )
-    gamma: float
+    gamma: float | dict[str, float] = Field(description="What the mix was multiplied by, with `tasks` each.")
     embeddings: list[Embedding]
 
 

@@ -1,67 +1,125 @@
-"""One server process: bundles loaded, the port bound, requests served until a signal, then an orderly end."""
+"""One server process: bundles loaded, requests served until it is told to stop, then an orderly end.
+
+Stopping: the server turns unready and takes no new work, finishes what it has begun (at most `drain_s`, then
+it is cut off), closes its connections and ends. A second signal cuts everything off at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import resource
 import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
+from service import logs
 from service.app import create_app
+from service.connections import ConnectionConfig
+from service.draining import Drain
 from service.registry import Registry
 from service.settings import Settings
+from service.tracing import traces
 
 logger = logging.getLogger("polyseme")
 
 BACKLOG = 2048
 """Connections that wait to be accepted; the kernel's own limit (net.core.somaxconn) may be lower."""
 
+END_MARGIN_S = 2.0
+"""After `drain_s` a process takes at most this long to end; one whose engine hangs is ended by force then."""
+
+MAX_FILES = 65_536
+
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises BundleError, or OSError when the port cannot be bound."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # uvicorn's own lines say nothing that ours do not, and those about a request hold what its client sent.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    """Serve in this process until SIGTERM or SIGINT. Raises BundleError, or OSError when the port cannot be
+    bound."""
+    logs.set_up(settings)
+    allow_many_connections()
     asyncio.run(_serve(settings))
-
-
-async def _serve(settings: Settings) -> None:
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",  # the lines below do it, with errors that can be caught
-        server_header=False,
-        timeout_graceful_shutdown=settings.drain_s,
-    )
-    server = Server(config)
-    server.stop_on_signals()  # from the first moment: whoever reads that it serves may ask it to stop
-    async with app.router.lifespan_context(app):
-        with bind(settings.host, settings.port) as listening:
-            _announce(app.state.registry, listening)
-            await server.serve(sockets=[listening])
     logger.info("stopped")
 
 
+async def _serve(settings: Settings) -> None:
+    with traces(os.environ) as layers:
+        app = create_app(settings, traces=layers)
+        server = Server(app, settings)
+        server.stop_on_signals()  # from the first moment: whoever reads that it serves may ask it to stop
+        async with app.router.lifespan_context(app):
+            with bind(settings.host, settings.port) as listening:
+                registry: Registry = app.state.registry
+                announce(registry.names, listening, f"with {registry.num_threads} compute threads")
+                await server.serve(sockets=[listening])
+
+
 class Server(uvicorn.Server):
-    """uvicorn, but a signal only asks it to stop; uvicorn would raise it again, and skip what comes after."""
+    """uvicorn, but told to stop it first takes no new work and finishes what it has."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        config = ConnectionConfig(
+            app,
+            write_timeout_s=settings.write_timeout_s,
+            timeout_keep_alive=settings.keep_alive_s,
+            log_config=None,
+            access_log=False,
+            lifespan="off",  # whoever runs the server does it, with errors that can be caught
+            server_header=False,
+            ws="none",
+            backlog=1,  # how many connections asyncio accepts at a time: workers are to take turns
+        )
+        super().__init__(config)
+        self._drain: Drain = app.state.drain
+        self._drain_s = settings.drain_s
+        self._stopping: asyncio.Task[None] | None = None
 
     def stop_on_signals(self) -> None:
-        """Let SIGINT and SIGTERM end `serve` in order, now or as soon as it begins."""
+        """Let SIGINT and SIGTERM end `serve` in order, now or as soon as it begins; a second one at once."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._stopping is None:
+            self.stop()
+        else:
+            cut_off("a second signal came")
+
+    def stop(self) -> None:
+        """Begin to end in order; asked for again, it changes nothing."""
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+
+    async def _stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + self._drain_s
+        _end_by_force_after(self._drain_s + END_MARGIN_S)
+        self._drain.begin()
+        logger.info("stopping; %d requests in flight", self._drain.num_in_flight)
+        try:
+            async with asyncio.timeout_at(end_s):
+                await self._drain.idle()
+        except TimeoutError:
+            logger.warning("%d requests are cut off after %d s", self._drain.num_in_flight, self._drain_s)
+            self._drain.cut()
+        # What is left of the time is for replies that their readers have not yet taken.
+        self.config.timeout_graceful_shutdown = max(0.0, end_s - loop.time())  # type: ignore[assignment]
+        self.should_exit = True
+
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        await super().startup(None if sockets is None else list(sockets))
+        for listening in sockets or ():
+            listening.listen(BACKLOG)  # asyncio has set its own
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # stop_on_signals has taken them over
+        yield  # stop_on_signals has taken them over; uvicorn would raise them again, and skip what follows
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -83,13 +141,28 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _announce(registry: Registry, listening: socket.socket) -> None:
+def announce(names: Sequence[str], listening: socket.socket, how: str) -> None:
+    """Say in the log what is served where; whoever started the server may now send requests."""
     host, port = listening.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
-    logger.info(
-        "serving %s on http://%s:%d with %d compute threads",
-        ", ".join(registry.names),
-        address,
-        port,
-        registry.num_threads,
-    )
+    logger.info("serving %s on http://%s:%d %s", ", ".join(names), address, port, how)
+
+
+def allow_many_connections() -> None:
+    """Raise this process's limit of open files, and with it of connections, as far as it may itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def cut_off(reason: str) -> None:
+    """End this process at once, whatever its threads do."""
+    logger.warning("cut off: %s", reason)
+    os._exit(0)
+
+
+def _end_by_force_after(seconds: float) -> None:
+    timer = threading.Timer(seconds, cut_off, ["it did not end in time"])
+    timer.daemon = True  # it must not itself keep the process
+    timer.start()

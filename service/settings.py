@@ -1,53 +1,41 @@
 """Every setting of the service, declared once: its default, its range, and what raising or lowering it costs.
 
 A setting `queue_tokens` is the variable POLYSEME_QUEUE_TOKENS and the flag --queue-tokens; a flag wins over
-the variable, the variable over the default. The help page, the checks and the values all come from the class
-below.
+the variable, the variable over the default. The help page, the table in docs/settings.md, the checks and the
+values all come from the class below.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import model
+from service.declaration import (
+    PREFIX,
+    Given,
+    Secrets,
+    SettingsError,
+    convert,
+    declare,
+    flag_name,
+    help_text,
+    metavar,
+    variable_name,
+)
+from service.store_target import DATABASE_FORM, PostgreSQL, file_path, postgresql
 
-PREFIX = "POLYSEME_"
+__all__ = ["SHIPPED_BUNDLE", "Settings", "SettingsError", "add_flags", "read_settings"]
+
 SHIPPED_BUNDLE = Path(model.__file__).parent / "pretrained" / "enko"
 
-
-class SettingsError(ValueError):
-    """A setting has a value that it cannot have: one line that names its source and what was expected."""
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What a setting is, for the operator who reads --help."""
-
-    what: str
-    raising: str = ""
-    lowering: str = ""
-    least: int = 0
-    most: int | None = None
-    choices: tuple[str, ...] = ()
-    metavar: str | None = None
-
-    @property
-    def expected(self) -> str:
-        """The values that are accepted, in words."""
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
-        limit = f"from {self.least} to {self.most}" if self.most is not None else f"of at least {self.least}"
-        return f"a whole number {limit}"
-
-
-def declare(default: Any, what: str, **details: Any) -> Any:
-    """Return a dataclass field that carries its declaration."""
-    return field(default=default, metadata={"declaration": Declaration(what, **details)})
+KEY = r"[!-+\--~]{16,}"  # visible ASCII without the comma, which separates keys
 
 
 @dataclass(frozen=True)
@@ -62,9 +50,19 @@ class Settings:
         f"by {os.pathsep!r}. Default: the English and Korean bundle that comes with the package.",
         metavar="FOLDER",
     )
+    workers: int = declare(
+        1,
+        "Processes that share the port, each with its own copy of every model, queue and cache.",
+        raising="tokenising and serialising in more than one process; memory for each (165 MB with the "
+        "shipped bundle), fewer compute threads for one request, and limits that count for each process",
+        lowering="every CPU for one batch, one queue and one cache; Python's own work on one CPU",
+        least=1,
+        most=256,
+    )
     threads: int = declare(
         0,
-        "Compute threads; 0 counts the CPUs that the cgroup's quota and the affinity leave to this process.",
+        "Compute threads of one process; 0 shares the CPUs that the cgroup's quota and the affinity leave "
+        "equally among the workers.",
         raising="faster batches, up to the CPUs there really are; beyond them, every batch is slower",
         lowering="leaves CPU to other processes, and to this one's tokenising and serialising",
         most=1024,
@@ -90,6 +88,14 @@ class Settings:
         raising="longer bursts and larger requests are taken; the last in the queue waits longer, and a "
         "large reply takes more memory (11 kB a token as JSON with 1,024 dimensions)",
         lowering="overload is refused sooner, so what is accepted is answered sooner",
+        least=1,
+    )
+    slice_tokens: int = declare(
+        256,
+        "Tokens of one input that run at once. A longer one runs in slices that carry the network's state, "
+        "and short requests pass between them; its vectors are the same.",
+        raising="1 % more speed for long documents; a short request waits longer for one",
+        lowering="a short request waits less; long documents take longer",
         least=1,
     )
     cache_tokens: int = declare(
@@ -120,6 +126,60 @@ class Settings:
         lowering="bounds what one client can make the server read",
         least=1,
     )
+    max_reply_bytes: int = declare(
+        512 * 1024 * 1024,
+        "Most bytes in one reply of /v1/embed, a JSON number counted as 17; a request for more gets 413 "
+        "before anything is computed.",
+        raising="larger replies, each built in memory beside its vectors",
+        lowering="bounds the memory that one request can take",
+        least=1,
+        most=2**31 - 1,  # offsets in Arrow's lists and strings have 31 bits
+    )
+    body_timeout_s: int = declare(
+        30,
+        "Seconds that a request's body may take to arrive; then the answer is 408.",
+        raising="slower connections can send large requests; one that sends nothing is held for longer",
+        lowering="a client that stops in the middle is dropped sooner, and so is a slow one",
+        least=1,
+    )
+    write_timeout_s: int = declare(
+        60,
+        "Seconds in which a client must take 64 KiB more of a reply that waits for it, or the connection is "
+        "cut off.",
+        raising="slower readers get their reply; one that reads nothing holds its reply's memory for longer",
+        lowering="memory is free sooner; slow readers lose their reply",
+        least=1,
+    )
+    keep_alive_s: int = declare(
+        75,
+        "Seconds that an idle connection is kept, and that a request's headers may take to arrive.",
+        raising="fewer new connections; more idle ones that are held (a load balancer's own limit should be "
+        "the shorter)",
+        lowering="fewer idle connections; clients connect again more often",
+        least=1,
+    )
+    request_timeout_ms: int = declare(
+        0,
+        "Milliseconds after which a request's work is given up and its answer is 504; 0 for never. A client "
+        "can ask for less with the header X-Request-Timeout-Ms.",
+        raising="long documents end well under load; work that no client waits for any more is done",
+        lowering="bounds how long a request can wait; under load, more requests fail",
+        most=86_400_000,
+    )
+    stall_ms: int = declare(
+        1500,
+        "Milliseconds after which a batch that still runs makes /readyz answer 503.",
+        raising="slow batches are tolerated; a hung engine is noticed later",
+        lowering="a hung engine is noticed sooner; a slow batch takes the server out of its balancer's list",
+        least=1,
+    )
+    hang_ms: int = declare(
+        10_000,
+        "Milliseconds after which a batch that still runs is given up, and its engine's thread replaced.",
+        raising="very slow batches end well; what waits behind a hung one waits longer",
+        lowering="a hung engine is replaced sooner; a batch that is only slow is computed for nothing",
+        least=1,
+    )
     drain_s: int = declare(
         30,
         "Seconds that requests in flight have to end after SIGTERM or Ctrl-C; then they are cut off.",
@@ -131,22 +191,65 @@ class Settings:
         "Least severe message to log, on standard error.",
         choices=("debug", "info", "warning", "error"),
     )
+    log_format: str = declare(
+        "text",
+        "Form of the log, on standard error: lines for people, or one JSON object a line.",
+        choices=("text", "json"),
+    )
+    api_keys: tuple[str, ...] = declare(
+        Secrets(),
+        "Keys that may ask for everything but changes, separated by commas; `Authorization: Bearer KEY`. "
+        "Without any key, everybody may do everything. Prefer the variable: others can read flags.",
+        metavar="KEYS",
+        pattern=KEY,
+        items="keys of at least 16 visible ASCII characters, separated by commas",
+    )
+    admin_keys: tuple[str, ...] = declare(
+        Secrets(),
+        "Keys that may also change what the server keeps, separated by commas. Prefer the variable here too.",
+        metavar="KEYS",
+        pattern=KEY,
+        items="keys of at least 16 visible ASCII characters, separated by commas",
+    )
+    cors_origins: tuple[str, ...] = declare(
+        (),
+        "Origins whose web pages may read replies, separated by commas, as https://example.org; * is every "
+        "one. Default: none.",
+        metavar="ORIGINS",
+        pattern=r"\*|https?://[^\s/*,]+",
+        items="origins as https://example.org, or *, separated by commas",
+    )
+    tasks_path: Path | None = declare(
+        None,
+        "SQLite file that keeps learned tasks, made at their first use; on a local disk, for one machine. "
+        "Default: polyseme/tasks.sqlite in $XDG_STATE_HOME, or in ~/.local/state without it.",
+        metavar="FILE",
+        read=file_path,
+    )
+    database_url: PostgreSQL | None = declare(
+        None,
+        f"PostgreSQL database that keeps learned tasks instead, for many machines: {DATABASE_FORM}. "
+        "It must exist; its tables are made at their first use. Needs the extra postgres. Prefer the "
+        "variable: others can read flags.",
+        metavar="URL",
+        read=postgresql,
+    )
 
 
-def read_settings(
-    environment: Mapping[str, str], flags: Mapping[str, str | Sequence[str] | None]
-) -> Settings:
+def read_settings(environment: Mapping[str, str], flags: Mapping[str, Given | None]) -> Settings:
     """Return the settings that the flags and the variables give; a flag that was not given is None.
 
-    Raises SettingsError with one line.
+    Raises SettingsError with one line, also for a variable that begins like ours and is none.
     """
+    _refuse_unknown(environment)
     values: dict[str, Any] = {}
     for setting in fields(Settings):
+        variable = variable_name(setting.name)
         given = flags.get(setting.name)
         if given is not None:
-            values[setting.name] = _convert(setting, given, flag_name(setting.name))
-        elif text := environment.get(variable_name(setting.name)):
-            values[setting.name] = _convert(setting, text, variable_name(setting.name))
+            values[setting.name] = convert(setting, given, flag_name(setting.name))
+        elif (text := environment.get(variable)) and not _is_service_link(variable, text):
+            values[setting.name] = convert(setting, text, variable)
     return Settings(**values)
 
 
@@ -154,68 +257,33 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each setting; their values stay text, so that variables and flags are checked
     alike."""
     for setting in fields(Settings):
-        declaration = declaration_of(setting)
         parser.add_argument(
             flag_name(setting.name),
-            action="append" if _TYPES[setting.name] == tuple[Path, ...] else "store",
-            metavar=declaration.metavar
-            or ("LEVEL" if declaration.choices else "N" if _is_int(setting) else "TEXT"),
+            action="append" if setting.name == "bundle" else "store",
+            metavar=metavar(setting),
             help=help_text(setting).replace("%", "%%"),
         )
 
 
-def help_text(setting: Field[Any]) -> str:
-    """Return what --help and the documentation say of one setting."""
-    declaration = declaration_of(setting)
-    parts = [declaration.what]
-    if declaration.choices:
-        parts.append(f"One of {', '.join(declaration.choices)}.")
-    if declaration.raising:
-        parts.append(f"Raising it: {declaration.raising}. Lowering it: {declaration.lowering}.")
-    default = f", default {setting.default}" if _TYPES[setting.name] in (int, str) else ""
-    return " ".join([*parts, f"[{variable_name(setting.name)}{default}]"])
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {variable_name(setting.name) for setting in fields(Settings)}
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or variable in known or _is_service_link(variable, text):
+            continue
+        near = difflib.get_close_matches(variable, known, n=3)
+        hint = f"; did you mean {_or(near)}?" if near else "; polyseme serve --help lists them"
+        raise SettingsError(f"{variable}: expected the variable of a setting, got an unknown name{hint}")
 
 
-def declaration_of(setting: Field[Any]) -> Declaration:
-    declaration = setting.metadata["declaration"]
-    assert isinstance(declaration, Declaration)
-    return declaration
+def _is_service_link(variable: str, text: str) -> bool:
+    """Whether Kubernetes has set this variable, as it does in every pod beside a Service named "polyseme".
+
+    Source: Kubernetes' documentation, "Accessing the Service: Environment Variables".
+    """
+    if variable == f"{PREFIX}PORT":
+        return re.match(r"(tcp|udp|sctp)://", text) is not None
+    return re.fullmatch(rf"{PREFIX}(SERVICE_(HOST|PORT.*)|PORT_\d+_(TCP|UDP|SCTP).*)", variable) is not None
 
 
-def variable_name(name: str) -> str:
-    return PREFIX + name.upper()
-
-
-def flag_name(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _convert(setting: Field[Any], given: str | Sequence[str], source: str) -> Any:
-    declaration = declaration_of(setting)
-    if _TYPES[setting.name] == tuple[Path, ...]:
-        folders = given.split(os.pathsep) if isinstance(given, str) else given
-        if not all(folders):
-            raise SettingsError(f"{source}: expected the folder of a bundle, got an empty name")
-        return tuple(Path(folder) for folder in folders)
-    assert isinstance(given, str)
-    value: int | str | None = _integer(given, declaration) if _is_int(setting) else given
-    if value is None or (declaration.choices and value not in declaration.choices):
-        raise SettingsError(f"{source}: expected {declaration.expected}, got {given!r}")
-    return value
-
-
-def _integer(text: str, declaration: Declaration) -> int | None:
-    """Return the number, or None when it is none or out of range."""
-    try:
-        value = int(text)
-    except ValueError:
-        return None
-    too_large = declaration.most is not None and value > declaration.most
-    return None if value < declaration.least or too_large else value
-
-
-def _is_int(setting: Field[Any]) -> bool:
-    return _TYPES[setting.name] is int
-
-
-_TYPES = get_type_hints(Settings)
+def _or(names: Iterable[str]) -> str:
+    return " or ".join(names)

@@ -14,13 +14,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from service.backend import Floats
+from service.observer import EngineObserver, Unobserved
+
+_FIRST_ROWS = 1024
 
 
 class TokenCache:
-    """`capacity` vectors in one array; its memory is touched, and so used, only as it fills."""
+    """At most `capacity` vectors in one array, which doubles as it fills: a large capacity costs nothing
+    until it is used."""
 
-    def __init__(self, capacity: int, dimension: int) -> None:
-        self._vectors = np.zeros((capacity, dimension), dtype=np.float32)
+    def __init__(self, capacity: int, dimension: int, observer: EngineObserver | None = None) -> None:
+        self._observer = observer or Unobserved()
+        self._capacity = capacity
+        self._vectors: Floats = np.empty((min(capacity, _FIRST_ROWS), dimension), dtype=np.float32)
         self._rows: OrderedDict[str, int] = OrderedDict()  # surface -> row, the least recently used first
 
     def __len__(self) -> int:
@@ -33,9 +39,10 @@ class TokenCache:
         but the order of use.
         """
         rows = np.array([self._use(surface) for surface in surfaces], dtype=np.intp)
-        if (rows >= 0).all():
-            return self._vectors[rows]
         missing = np.flatnonzero(rows < 0).tolist()
+        self._observer.cache(len(rows) - len(missing), len(missing))
+        if not missing:
+            return self._vectors[rows]
         new_surfaces = [surfaces[i] for i in missing]
         new_vectors = compute(new_surfaces)
         vectors_ND = np.empty((len(surfaces), self._vectors.shape[1]), dtype=np.float32)
@@ -53,10 +60,17 @@ class TokenCache:
         return row
 
     def _keep(self, surfaces: Sequence[str], vectors_ND: Floats) -> None:
-        capacity = len(self._vectors)
-        excess = max(0, len(surfaces) - capacity)
+        excess = max(0, len(surfaces) - self._capacity)
         for surface, vector in zip(surfaces[excess:], vectors_ND[excess:], strict=True):
-            full = len(self._rows) == capacity
+            full = len(self._rows) == self._capacity
             row = self._rows.popitem(last=False)[1] if full else len(self._rows)
+            if row == len(self._vectors):
+                self._double()
             self._rows[surface] = row
             self._vectors[row] = vector
+
+    def _double(self) -> None:
+        num_rows, dimension = self._vectors.shape
+        larger: Floats = np.empty((min(2 * num_rows, self._capacity), dimension), dtype=np.float32)
+        larger[:num_rows] = self._vectors
+        self._vectors = larger

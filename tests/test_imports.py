@@ -23,10 +23,13 @@ PACKAGES = ("model", "training", "service")
 # The only files of model/ that may reach torch or onnx, by design: the network as torch modules, and what
 # writes its ONNX graphs. A name is added when the file could not do its work otherwise.
 TORCH_SIDE = {"model.char_cnn", "model.bilm", "model.softmax"}
-ONNX_SIDE = {"model.graph", "model.graph_builder"}
+ONNX_SIDE = {"model.graph", "model.context_graph", "model.int8_graph", "model.graph_builder"}
 
 # Come with pydantic and starlette, whose documentation has them imported under these names.
 BROUGHT_ALONG = {"pydantic_core", "typing_extensions", "anyio"}
+
+# Come with an extra, and are imported inside of functions, when an operator asks for what they do.
+EXTRAS = {"service.tracing": {"opentelemetry"}}
 
 
 def module_name(path: Path) -> str:
@@ -110,6 +113,7 @@ def test_serving_loads_nothing_of_training() -> None:
     loaded = packages_of(set(json.loads(run.stdout)))
     assert {"service", "model", "fastapi", "onnxruntime"} <= loaded
     forbidden = {"torch", "onnx", "training", "scipy", "sklearn", "safetensors", "tqdm"}
+    forbidden |= {"sqlalchemy", "alembic", "psycopg"}  # needed when there is a task
     assert loaded & forbidden == set()
 
 
@@ -131,10 +135,21 @@ def test_serving_imports_only_what_the_base_install_brings() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in project["dependencies"]}
     allowed = declared | BROUGHT_ALONG | set(sys.stdlib_module_names) | set(PACKAGES)
+    allowed |= set().union(*EXTRAS.values())
     for module in sorted(GRAPH):
         if module.partition(".")[0] == "service" or module in {"model.runtime", "model.bundle"}:
             extra = packages_of(reachable(GRAPH, module)) - allowed
             assert extra == set(), f"{module} needs {sorted(extra)}, which pyproject.toml does not declare"
+
+
+@pytest.mark.parametrize("module", sorted(EXTRAS))
+def test_extras_are_loaded_only_when_they_are_asked_for(module: str) -> None:
+    code = f"import json, sys, service.app, {module}; print(json.dumps(list(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(json.loads(run.stdout))
+    assert not any(name.startswith(("opentelemetry.sdk", "opentelemetry.instrumentation")) for name in loaded)
+    importers = {name for name, targets in GRAPH.items() if targets & EXTRAS[module]}
+    assert importers == {module}
 
 
 def test_relative_imports_are_resolved() -> None:

@@ -14,10 +14,18 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def block_with(text: str) -> str:
-    """Return the README's one shell block that contains `text`."""
-    (block,) = (block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if text in block)
+def block_with(text: str, language: str = "sh") -> str:
+    """Return the README's one block that contains `text`."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (block,) = (block for block in blocks if text in block)
     return str(block)
+
+
+def shown_below(block: str) -> str:
+    """Return what the README shows right after a block."""
+    shown = re.search(re.escape(block) + r"```\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert shown
+    return shown[1]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +41,20 @@ def address() -> Iterator[str]:
         server.terminate()
 
 
-def test_curl_gives_the_reply_that_is_shown(address: str) -> None:
-    command = block_with("curl").replace("http://127.0.0.1:8000", address)
+@pytest.mark.parametrize("path", ["/v1/embed", "/v1/cloze", "/similarity"])
+def test_curl_gives_the_reply_that_is_shown(address: str, path: str) -> None:
+    """Each block of commands is followed by what it prints."""
+    block = block_with(f"curl -s http://127.0.0.1:8000{path} ")
+    command = block.replace("http://127.0.0.1:8000", address)
     run = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=True)
-    shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)
-    assert shown
-    assert run.stdout == shown[1]
+    assert run.stdout == shown_below(block)
+
+
+def test_the_clients_give_what_is_shown(address: str) -> None:
+    block = block_with("feature_extraction", "python")
+    program = block.replace("http://127.0.0.1:8000", address)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == shown_below(block)
 
 
 def test_make_has_the_targets_that_are_named() -> None:

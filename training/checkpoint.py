@@ -29,7 +29,8 @@ class Progress:
     best_loss: float | None = None  # held-out, nats a token, mean of both directions and of the languages
     evaluations_since_best: int = 0
     settings: dict[str, Any] = field(default_factory=dict, compare=False)  # [training], at the newest step
-    fingerprint: str = ""  # of the configuration and the packed text that the run belongs to
+    fingerprint: str = ""  # of what `Workspace.fingerprint` says the run belongs to
+    texts: dict[str, str] = field(default_factory=dict)  # the hash of each packed text, where it has one
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], progress: Progress) -> None:

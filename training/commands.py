@@ -8,7 +8,6 @@ from pathlib import Path
 
 from training import pipeline
 from training.config import Config
-from training.model_card import perplexity_table
 from training.workspace import Workspace
 
 
@@ -53,6 +52,8 @@ def run(options: argparse.Namespace) -> bool:
 
 
 def evaluate(options: argparse.Namespace) -> bool:
+    from training.evaluate import perplexity_table
+
     perplexities = pipeline.evaluate(options.bundle, options.heldout)
     if options.json:
         print(json.dumps(perplexities))

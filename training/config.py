@@ -117,7 +117,7 @@ def load_config(path: Path) -> Config:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:  # brackets without end too
         raise ValueError(f"{path}: {error}") from error
     try:
         config: Config = _parse(Config, document, "")
@@ -126,25 +126,34 @@ def load_config(path: Path) -> Config:
     return config
 
 
+_MANY = 10**15
+"""More than any run counts, and still exact as a float."""
+
+MAX_FILTER_WIDTH = 100
+
 _RANGES: dict[str, tuple[float, float]] = {
-    "tokenizer.vocabulary_size": (8, math.inf),
-    "tokenizer.sample_bytes": (1, math.inf),
+    "model.num_layers": (1, 100),
+    "model.hidden_dim": (1, 100_000),
+    "model.character_dim": (1, 100_000),
+    "model.num_highways": (0, 100),
+    "tokenizer.vocabulary_size": (8, 1_000_000),  # of so many candidates SentencePiece chooses its pieces
+    "tokenizer.sample_bytes": (1, _MANY),
     "tokenizer.character_coverage": (0.98, 1.0),  # SentencePiece's own limits
-    "tokenizer.min_character_count": (1, math.inf),
-    "training.total_tokens": (1, math.inf),
-    "training.batch_size": (1, math.inf),
-    "training.bptt_length": (1, math.inf),
+    "tokenizer.min_character_count": (1, _MANY),
+    "training.total_tokens": (1, _MANY),
+    "training.batch_size": (1, 1_000_000),
+    "training.bptt_length": (1, 1_000_000),
     "training.learning_rate": (1e-9, 1e3),
-    "training.warmup_steps": (0, math.inf),
+    "training.warmup_steps": (0, _MANY),
     "training.decay_fraction": (0, 1),
-    "training.clip_norm": (1e-9, math.inf),
+    "training.clip_norm": (1e-9, math.inf),  # inf: no clipping
     "training.dropout": (0, 0.999),
     "training.reset_probability": (0, 1),
-    "training.evaluate_every_steps": (1, math.inf),
-    "training.patience": (0, math.inf),
-    "training.checkpoint_every_s": (0, math.inf),
-    "training.weight_decay": (0, math.inf),
-    "training.evaluate_tokens": (1, math.inf),
+    "training.evaluate_every_steps": (1, _MANY),
+    "training.patience": (0, _MANY),
+    "training.checkpoint_every_s": (0, math.inf),  # inf: only when the run ends
+    "training.weight_decay": (0, 1),
+    "training.evaluate_tokens": (1, _MANY),
     "training.seed": (0, 2**63 - 1),
 }
 
@@ -155,6 +164,9 @@ def _check(config: Config) -> None:
         value = getattr(getattr(config, section), key)
         if not low <= value <= high:
             raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value}")
+    widest = max((width for width, _ in config.model.filters), default=0)
+    if widest > MAX_FILTER_WIDTH:  # every token is padded to it
+        raise ValueError(f"model.filters: expected widths of at most {MAX_FILTER_WIDTH}, got {widest}")
     # The table of characters is not known yet; all else about the network can be refused now.
     try:
         config.architecture(num_characters=2, vocabulary_size=config.tokenizer.vocabulary_size)
@@ -162,6 +174,9 @@ def _check(config: Config) -> None:
         raise ValueError(f"model.{error}") from error
     if not config.bundle.name or "/" in config.bundle.name:
         raise ValueError(f"bundle.name: expected a plain name, got {config.bundle.name!r}")
+    languages = config.bundle.languages
+    if not languages or not all(languages) or len(set(languages)) < len(languages):
+        raise ValueError(f"bundle.languages: expected one or more, each once, got {list(languages)}")
 
 
 def _parse(kind: Any, value: Any, where: str) -> Any:

@@ -8,6 +8,7 @@ next line, so a model that reads in either direction meets a boundary at both en
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import lzma
 import zlib
@@ -130,6 +131,7 @@ class PackedCorpus:
         self.vocabulary_size: int = document["vocabulary_size"]
         self.unknown_surfaces: list[str] = document["unknown_surfaces"]
         self.counts = TextCounts(**document["counts"])
+        self.sha256: str | None = document.get("sha256")  # of all that is packed
         self.token_ids: npt.NDArray[np.uint32] = np.memmap(folder / "token_ids.bin", np.uint32, mode="r")
         self.document_starts: npt.NDArray[np.int64] = np.fromfile(folder / "document_starts.bin", np.int64)
         if len(self) != self.counts.tokens:
@@ -168,6 +170,7 @@ def pack(files: Iterable[Path], tokenizer: SentencePieceTokenizer, folder: Path)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "corpus.json").unlink(missing_ok=True)
     packer = _Packer(tokenizer)
+    digest = hashlib.sha256()
     with open(folder / "token_ids.bin", "wb") as sink:
         for path in files:
             documents = read_documents(path)
@@ -175,13 +178,18 @@ def pack(files: Iterable[Path], tokenizer: SentencePieceTokenizer, folder: Path)
             with tqdm(documents, f"pack {path.name}", unit=" documents", leave=False, disable=None) as bar:
                 for document in bar:
                     # Not ndarray.tofile, which does not notice that the disk is full.
-                    sink.write(packer.add(document).tobytes())
+                    data = packer.add(document).tobytes()
+                    digest.update(data)
+                    sink.write(data)
     starts = np.array(packer.document_starts, dtype=np.int64)
     (folder / "document_starts.bin").write_bytes(starts.tobytes())
+    digest.update(starts.tobytes())
+    digest.update("\0".join(packer.unknown).encode())
     document = {
         "vocabulary_size": tokenizer.vocabulary_size,
         "unknown_surfaces": list(packer.unknown),
         "counts": asdict(TextCounts(packer.tokens, packer.words, packer.characters)),
+        "sha256": digest.hexdigest(),
     }
     partial = folder / "corpus.json.partial"
     partial.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID
 from training.corpus import CharacterTable, TextCounts
 
 MAX_BATCH_TOKENS = 4096
+
+Perplexities = Mapping[str, Mapping[str, Mapping[str, float | None]]]
+"""By language, direction and unit."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ class HeldoutLoss:
             }
             for direction, loss in (("forward", self.forward), ("backward", self.backward))
         }
+
+
+def perplexity_table(perplexities: Perplexities) -> str:
+    lines = ["| text | direction | per token | per word | per character |", "|---|---|---:|---:|---:|"]
+    for language, by_direction in perplexities.items():
+        for direction, by_unit in by_direction.items():
+            values = (by_unit[unit] for unit in ("token", "word", "character"))
+            cells = " | ".join("–" if value is None else f"{value:.3f}" for value in values)
+            lines.append(f"| {language} | {direction} | {cells} |")
+    return "\n".join(lines)
 
 
 def _exp(nats: float) -> float | None:

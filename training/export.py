@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from model.architecture import Architecture
 from model.bilm import BiLM
 from model.bundle import Bundle, Manifest, write_bundle
+from model.files import CHARACTERS_FILE, MODEL_CARD_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from model.graph import build_graphs
 from model.runtime import Runtime
 from model.weights import read_header
@@ -40,26 +41,22 @@ much as ONNX Runtime."""
 COMPARED_LINES, COMPARED_TOKENS, COMPARED_PREDICTIONS = 32, 100, 256
 """Of each sample: sentences, tokens of a sentence, and places whose log-probabilities are compared."""
 
+COMPARED_SLICE = 7
+"""Tokens of a slice, when each sample's longest sentence is compared in slices."""
+
 SAMPLE_TOKENS = 2000
 """Of each held-out text, for the comparison of the runtimes and for what rounding changes."""
 
 
-def load_weights(folder: Path, architecture: Architecture) -> dict[str, torch.Tensor]:
-    """Return a bundle's weights as float32. Raises ValueError when its architecture is another one."""
-    bundle = Bundle.open(folder)
-    if bundle.manifest.architecture != architecture:
-        raise ValueError(
-            f"{folder}: its architecture is not the configuration's [model]: {bundle.manifest.architecture}, "
-            f"expected {architecture}"
-        )
-    return {name: tensor.float() for name, tensor in load_file(folder / "weights.safetensors").items()}
+def load_weights(bundle: Bundle) -> dict[str, torch.Tensor]:
+    """Return a bundle's weights as float32."""
+    return {name: tensor.float() for name, tensor in load_file(bundle.folder / WEIGHTS_FILE).items()}
 
 
-def load_model(folder: Path) -> BiLM:
+def load_model(bundle: Bundle) -> BiLM:
     """Return the torch network of a bundle, in evaluation mode."""
-    architecture = Bundle.open(folder).manifest.architecture
-    model = BiLM(architecture)
-    model.load_state_dict(load_weights(folder, architecture))
+    model = BiLM(bundle.manifest.architecture)
+    model.load_state_dict(load_weights(bundle))
     return model.eval()
 
 
@@ -102,13 +99,13 @@ def export(config: Config, workspace: Workspace, out: Path) -> None:
         licence=config.bundle.licence,
     )
     files: dict[str, bytes | Path] = {
-        "weights.safetensors": weights,
+        WEIGHTS_FILE: weights,
         **build_graphs(architecture, read_header(weights)),
-        "tokenizer.model": workspace.tokenizer_path,
-        "characters.json": workspace.alphabet_path,
-        "MODEL_CARD.md": model_card(config.bundle, architecture, record, rounding).encode(),
+        TOKENIZER_FILE: workspace.tokenizer_path,
+        CHARACTERS_FILE: workspace.alphabet_path,
+        MODEL_CARD_FILE: model_card(config.bundle, architecture, record, rounding).encode(),
     }
-    write_bundle(out, manifest, files, check=lambda folder: check_runtimes(folder, list(heldout.values())))
+    write_bundle(out, manifest, files, check=lambda bundle: check_runtimes(bundle, list(heldout.values())))
 
 
 Heldout = dict[str, tuple[PackedCorpus, CharacterTable]]
@@ -132,13 +129,13 @@ def round_weights(weights: Mapping[str, torch.Tensor], dtype: str) -> dict[str, 
     return rounded
 
 
-def check_runtimes(folder: Path, heldout: Sequence[tuple[PackedCorpus, CharacterTable]]) -> None:
+def check_runtimes(bundle: Bundle, heldout: Sequence[tuple[PackedCorpus, CharacterTable]]) -> None:
     """Compare torch and ONNX Runtime, both loaded from the bundle, on random and on held-out sentences.
 
     Raises ValueError when any token vector, layer or log-probability differs by more than TOLERANCE.
     """
-    model = load_model(folder).double()
-    runtime = Runtime(Bundle.open(folder), num_threads=1)
+    model = load_model(bundle).double()
+    runtime = Runtime(bundle, num_threads=1)
     rng = np.random.default_rng(0)
     random_rows_NC = rng.integers(1, model.architecture.num_characters, (64, 12), dtype=np.int32)
     samples = [(random_rows_NC, [np.arange(length) for length in (1, 2, 17, 44)])]
@@ -170,14 +167,33 @@ def _differences(
         x_TBD[: len(sentence), b] = vectors_ND[sentence]
     layers_LTB2H = runtime.layers(x_TBD, lengths_B)
     expected_LTB2H = model(torch.from_numpy(x_TBD).double(), torch.from_numpy(lengths_B).long())
+    longest = int(lengths_B.argmax())
     # Both halves of the top layer, a few hundred of its places: each gives V log-probabilities.
     hidden_NH = layers_LTB2H[-1].reshape(-1, vectors_ND.shape[1])[:COMPARED_PREDICTIONS]
     expected_NV = model.softmax.log_probabilities(torch.from_numpy(hidden_NH).double())
     return {
         "token vectors": _largest(vectors_ND, expected_ND),
         "layers": _largest(layers_LTB2H, expected_LTB2H),
+        "layers in slices": _largest(
+            _layers_in_slices(runtime, x_TBD[:, longest]), expected_LTB2H[:, :, longest]
+        ),
         "log-probabilities": _largest(runtime.log_probabilities(hidden_NH), expected_NV),
     }
+
+
+def _layers_in_slices(runtime: Runtime, x_TD: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return a sentence's layers (L, T, 2H), read as the service reads a document."""
+    num_positions, hidden_dim = x_TD.shape
+    state = runtime.first_state(1)
+    layers_LT2H = np.empty((state.shape[1] + 1, num_positions, 2 * hidden_dim), dtype=np.float32)
+    for start in range(0, num_positions, COMPARED_SLICE):
+        forward = slice(start, min(start + COMPARED_SLICE, num_positions))
+        backward = slice(num_positions - forward.stop, num_positions - start)
+        lengths_B = np.array([forward.stop - start], dtype=np.int32)
+        found, state = runtime.layer_slices(x_TD[forward, None], x_TD[backward, None], lengths_B, state)
+        layers_LT2H[:, forward, :hidden_dim] = found[:, :, 0, :hidden_dim]
+        layers_LT2H[:, backward, hidden_dim:] = found[:, :, 0, hidden_dim:]
+    return layers_LT2H
 
 
 def _largest(found: npt.NDArray[np.float32], expected: torch.Tensor) -> float:
@@ -198,7 +214,8 @@ def _rounding(full: BiLM, rounded: BiLM, heldout: Heldout) -> dict[str, float]:
 def _training_record(
     config: Config, workspace: Workspace, architecture: Architecture, progress: Progress
 ) -> dict[str, Any]:
-    """Return what the manifest keeps of the run."""
+    """Return what the manifest keeps of the run, and of the one that made the bundle it started from."""
+    base = workspace.base
     return {
         "tokens_seen": progress.tokens,
         "steps": progress.step,
@@ -208,4 +225,5 @@ def _training_record(
         "parameters": sum(math.prod(shape) for shape in architecture.tensor_shapes().values()),
         # The run's own; a checkpoint of weights from elsewhere has none.
         "settings": progress.settings or asdict(config.training),
+        **({"base": base} if base is not None else {}),
     }

@@ -147,7 +147,11 @@ class Trainer:
             )
             for packed in workspace.heldout(config).values()
         ]
-        self.progress = Progress(settings=asdict(training), fingerprint=workspace.fingerprint(config))
+        self.progress = Progress(
+            settings=asdict(training),
+            fingerprint=workspace.fingerprint(config),
+            texts=workspace.texts(config),
+        )
 
     def resume(self) -> None:
         """Go on from the newest checkpoint. Raises ValueError when there is none, or it is another run's."""
@@ -158,9 +162,14 @@ class Trainer:
                 "total_tokens, the learning rate and its schedule, dropout, precision, evaluation and "
                 "checkpoint intervals may change in mid-run"
             )
+        for name, sha256 in self.progress.texts.items():
+            # A run of before there were hashes has none to compare.
+            if progress.texts.get(name, sha256) != sha256:
+                raise ValueError(f"{self.workspace.checkpoint_path}: belongs to another {name}")
         needed = {*self.model.state_dict(), *(f"positions.{i}" for i in range(len(self.streams)))}
         if missing := sorted(needed - tensors.keys()):
             raise ValueError(f"{self.workspace.checkpoint_path}: cannot be resumed: {missing[0]} is missing")
+        progress.texts = self.progress.texts
         self.progress = progress
         progress.settings = asdict(self.config.training)
         self.model.load_state_dict({name: tensors[name] for name in self.model.state_dict()})

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from model.architecture import Architecture
 from training.config import BundleConfig
-
-Perplexities = Mapping[str, Mapping[str, Mapping[str, float | None]]]
-
-
-def perplexity_table(perplexities: Perplexities) -> str:
-    """perplexities: by language, direction and unit."""
-    lines = ["| text | direction | per token | per word | per character |", "|---|---|---:|---:|---:|"]
-    for language, by_direction in perplexities.items():
-        for direction, by_unit in by_direction.items():
-            values = (by_unit[unit] for unit in ("token", "word", "character"))
-            cells = " | ".join("–" if value is None else f"{value:.3f}" for value in values)
-            lines.append(f"| {language} | {direction} | {cells} |")
-    return "\n".join(lines)
+from training.evaluate import perplexity_table
+from training.lineage import Record, bases, corpora_in_all, tokens_in_all
 
 
 def model_card(
-    config: BundleConfig, architecture: Architecture, record: Mapping[str, Any], rounding: Mapping[str, float]
+    config: BundleConfig, architecture: Architecture, record: Record, rounding: Mapping[str, float]
 ) -> str:
     """record: the manifest's training record."""
     settings = record["settings"]
-    corpora = "\n".join(f"- {corpus}" for corpus in config.corpora) or "- not stated"
+    corpora = "\n".join(f"- {corpus}" for corpus in corpora_in_all(record)) or "- not stated"
     limits = "\n".join(f"- {limit}" for limit in config.limits) or "- not stated"
     rounded = "\n".join(f"- {name.replace('_', ' ')}: {value:+.2g}" for name, value in rounding.items())
     return f"""# {config.name}
@@ -47,12 +35,12 @@ in each direction put it into its sentence. Replies have {architecture.num_vecto
 A language model in both directions: the forward half predicts the next token, the backward half the one
 before.
 
-- tokens seen: {record["tokens_seen"]:,} (each counted once, though both directions read it), of a text of
-  {record["corpus_tokens"]:,}
+{_start(record)}- tokens seen: {_tokens_seen(record)}
+  Each is counted once, though both directions read it.
 - {record["steps"]:,} updates of {settings["batch_size"]} x {settings["bptt_length"]} tokens,
   seed {settings["seed"]}, {record["seconds"] / 3600:.1f} hours
 
-Text, with its licences:
+Text{", that of the bundles it started from included" if bases(record) else ""}, with its licences:
 
 {corpora}
 
@@ -72,3 +60,22 @@ The weights are stored in {config.weights_dtype}. What rounding them changed:
 
 {limits}
 """
+
+
+def _start(record: Record) -> str:
+    """Return a line for the base, for the base's base, and so on."""
+    lines = ""
+    for base in bases(record):
+        before = "before that" if lines else "started from"
+        lines += (
+            f"- {before}: {base['name']}, licence {base['licence']}, manifest sha256\n  {base['sha256']}\n"
+        )
+    return lines
+
+
+def _tokens_seen(record: Record) -> str:
+    own = f"{record['tokens_seen']:,}, of a text of {record['corpus_tokens']:,}."
+    if not bases(record):
+        return own
+    total = tokens_in_all(record)
+    return f"{total:,}: {total - record['tokens_seen']:,} before the start, and in this run {own}"

@@ -6,23 +6,26 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.bundle import MANIFEST_FILE, Bundle
+from model.bundle import Bundle
 from model.characters import Alphabet
+from model.files import CHARACTERS_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from model.tokenizer import SentencePieceTokenizer
 from training.atomic import write_atomically
-from training.config import Config, load_config
+from training.config import Config, ModelConfig, load_config
 from training.corpus import CharacterTable, check_texts, has_characters, pack
-from training.model_card import Perplexities
+from training.lineage import base_of
 from training.tokenizer import build_alphabet, sample_lines, train_tokenizer
 from training.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from training.evaluate import Perplexities
 
 Files = Mapping[str, Sequence[Path]]
 
@@ -31,7 +34,7 @@ def with_data(config: Config, path: Path, train: Files, heldout: Files) -> Confi
     """Return the configuration with the data it is to be run on: paths given replace the file's own.
 
     path: the configuration file, where relative paths in it start. Raises ValueError when there is no text
-    for training, or none held out.
+    for training, or none held out, or one in a language that the bundle does not name.
     """
 
     def resolve(own: Mapping[str, Sequence[str]], given: Files) -> dict[str, tuple[str, ...]]:
@@ -48,6 +51,11 @@ def with_data(config: Config, path: Path, train: Files, heldout: Files) -> Confi
         for language in texts:
             if not language or "/" in language:  # it becomes part of a folder's name
                 raise ValueError(f"data.{name}: expected the name of a language, got {language!r}")
+            if language not in config.bundle.languages:
+                named = ", ".join(config.bundle.languages)
+                raise ValueError(
+                    f"data.{name}: expected a language of bundle.languages ({named}), got {language!r}"
+                )
     return replace(config, data=data)
 
 
@@ -73,13 +81,13 @@ def check_data(config: Config) -> tuple[dict[str, list[Path]], dict[str, list[Pa
     return train_files, heldout_files
 
 
-def prepare(config: Config, workspace: Workspace, init_from: Path | None) -> None:
+def prepare(config: Config, workspace: Workspace, init_from: Bundle | None) -> None:
     """Learn the tokenizer and the alphabet, and pack the text.
 
     What is already there is kept, unless it came from another text or [tokenizer]: that is refused. When
     nothing is missing, the text is not read again.
     init_from: a bundle whose tokenizer and alphabet are taken instead, as its weights need them.
-    Raises ValueError or OSError, before anything is written, for what is wrong with the text or the bundle.
+    Raises ValueError, before anything is written, for what is wrong with the text.
     """
     workspace.check_sources(config)
     vocabulary = _read_vocabulary(init_from, workspace) if init_from is not None else None
@@ -113,40 +121,60 @@ def _learn_vocabulary(config: Config, workspace: Workspace, train_files: Files) 
     partial.rename(workspace.alphabet_path)
 
 
-def _read_vocabulary(bundle: Path, workspace: Workspace) -> dict[Path, bytes]:
+def _read_vocabulary(bundle: Bundle, workspace: Workspace) -> dict[Path, bytes]:
     """Return a bundle's tokenizer and alphabet, in this order, by their paths in the workspace.
 
     Raises ValueError when the workspace holds others.
     """
     paths = (workspace.tokenizer_path, workspace.alphabet_path)
-    vocabulary = {path: (bundle / path.name).read_bytes() for path in paths}
+    vocabulary = {path: (bundle.folder / path.name).read_bytes() for path in paths}
     if workspace.alphabet_path.exists() and any(path.read_bytes() != vocabulary[path] for path in paths):
-        raise ValueError(f"{workspace.folder}: holds another vocabulary than {bundle}; name another folder")
+        raise ValueError(
+            f"{workspace.folder}: holds another vocabulary than {bundle.folder}; name another folder"
+        )
     return vocabulary
 
 
 def train(config: Config, workspace: Workspace, *, resume: bool, init_from: Path | None) -> bool:
     """Prepare what is missing, then train. Returns False when training was interrupted.
 
-    Raises ValueError when the workspace holds a run already and `resume` is not asked for.
+    init_from: a bundle whose weights and vocabulary the run starts from. Raises ValueError when the workspace
+    holds a run already and `resume` is not asked for, and for what is wrong with the bundle.
     """
-    if not resume and workspace.checkpoint_path.exists():
+    begins = not workspace.checkpoint_path.exists()
+    if not begins and not resume:
         raise ValueError(
             f"{workspace.folder}: holds a run already; go on with --resume, or name another folder"
         )
+    if begins and resume and workspace.base is not None:
+        raise ValueError(
+            f"{workspace.folder}: no checkpoint yet of the run that started from {workspace.base['name']}; "
+            "start again, with --init-from"
+        )
+    if begins and init_from is None:
+        _check_languages(config)
     # torch takes a second to import; the checks above, and those of the configuration, do not wait for it.
     from training.allocator import keep_freed_memory
     from training.distributed import Processes
     from training.loop import Trainer
+    from training.memory import check_memory
 
     keep_freed_memory()
     processes = Processes()
     try:
-        processes.rows(config.training.batch_size)  # refused here, before the text is read, if at all
-        initial = _load_weights(config, init_from) if init_from is not None else None
-        processes.run_in_first(lambda: prepare(config, workspace, init_from))
-        trainer = Trainer(config, workspace, processes, initial)
-        if resume and workspace.checkpoint_path.exists():
+        # What can be refused is refused here, before the text is read.
+        num_rows = len(processes.rows(config.training.batch_size))
+        check_memory(config, num_rows, processes.device)
+        base = _open_base(config, init_from) if init_from is not None else None
+
+        def begin() -> None:
+            prepare(config, workspace, base)
+            if begins:
+                workspace.write_base(base_of(base.manifest) if base is not None else None)
+
+        processes.run_in_first(begin)
+        trainer = Trainer(config, workspace, processes, _weights(base) if base is not None else None)
+        if not begins:
             trainer.resume()
         elif resume and processes.is_first:
             _say(f"{workspace.folder}: no checkpoint yet, starting at step 0")
@@ -155,12 +183,33 @@ def train(config: Config, workspace: Workspace, *, resume: bool, init_from: Path
         processes.close()
 
 
-def _load_weights(config: Config, bundle: Path) -> dict[str, Tensor]:
-    """Return a bundle's weights, refused unless [model] is what they were trained with."""
-    from training.export import load_weights
+def _check_languages(config: Config) -> None:
+    """Raise ValueError when there is a language of the bundle that it will not have read."""
+    unread = [language for language in config.bundle.languages if language not in config.data.train]
+    if unread:
+        raise ValueError(
+            f"bundle.languages: expected text of every language in data.train, got none of {unread[0]!r}"
+        )
 
-    own = Bundle.open(bundle).manifest.architecture
-    return load_weights(bundle, config.architecture(own.num_characters, own.vocabulary_size))
+
+def _open_base(config: Config, folder: Path) -> Bundle:
+    """Return a bundle to start from, refused unless [model] is what its weights were trained with."""
+    bundle = Bundle.open(folder)
+    own = bundle.manifest.architecture
+    different = [
+        f"{f.name} = {getattr(own, f.name)}, expected {getattr(config.model, f.name)}"
+        for f in fields(ModelConfig)
+        if getattr(own, f.name) != getattr(config.model, f.name)
+    ]
+    if different:
+        raise ValueError(f"{folder}: was trained with another [model]: {'; '.join(different)}")
+    return bundle
+
+
+def _weights(bundle: Bundle) -> dict[str, Tensor]:
+    from training.export import load_weights  # and with it onnx, which other runs do not load
+
+    return load_weights(bundle)
 
 
 def check_output(bundle: Path) -> None:
@@ -188,19 +237,20 @@ def export(config: Config, workspace: Workspace, out: Path) -> None:
     _say(f"wrote {out}")
 
 
-def evaluate(bundle: Path, heldout: Files) -> Perplexities:
-    """Return a bundle's perplexity on text, by language, direction and unit."""
+def evaluate(folder: Path, heldout: Files) -> Perplexities:
+    """Return a bundle's perplexity on text, by language, direction and unit. Raises BundleError."""
     from training.evaluate import heldout_loss
     from training.export import load_model
 
     files = {language: check_texts(paths) for language, paths in heldout.items()}
+    bundle = Bundle.open(folder)
     model = load_model(bundle)
-    tokenizer = SentencePieceTokenizer(bundle / "tokenizer.model")
-    alphabet = Alphabet.load(bundle / "characters.json")
+    tokenizer = SentencePieceTokenizer(folder / TOKENIZER_FILE)
+    alphabet = Alphabet.load(folder / CHARACTERS_FILE)
     perplexities = {}
     for language, paths in files.items():
-        with tempfile.TemporaryDirectory() as folder:
-            packed = pack(paths, tokenizer, Path(folder))
+        with tempfile.TemporaryDirectory() as temporary:
+            packed = pack(paths, tokenizer, Path(temporary))
             table = CharacterTable(alphabet, tokenizer, packed.unknown_surfaces)
             perplexities[language] = heldout_loss(model, table, packed.lines()).perplexities(packed.counts)
     return perplexities

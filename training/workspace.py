@@ -12,6 +12,7 @@ from typing import Any
 
 from model.architecture import Architecture
 from model.characters import Alphabet
+from model.files import CHARACTERS_FILE, TOKENIZER_FILE
 from model.tokenizer import SentencePieceTokenizer
 from training.atomic import write_atomically
 from training.config import Config
@@ -33,11 +34,11 @@ class Workspace:
 
     @property
     def tokenizer_path(self) -> Path:
-        return self.folder / "tokenizer.model"
+        return self.folder / TOKENIZER_FILE
 
     @property
     def alphabet_path(self) -> Path:
-        return self.folder / "characters.json"
+        return self.folder / CHARACTERS_FILE
 
     @property
     def train_path(self) -> Path:
@@ -69,6 +70,33 @@ class Workspace:
         """One JSON object a line: the losses of the run, step by step."""
         return self.folder / "record.jsonl"
 
+    @property
+    def base_path(self) -> Path:
+        """What the bundle says of the one that the run started from (training/lineage.py); none without."""
+        return self.folder / "base.json"
+
+    @property
+    def base(self) -> dict[str, Any] | None:
+        """Raises ValueError when the file is not what `write_base` leaves."""
+        if not self.base_path.exists():
+            return None
+        expected = {"name": str, "sha256": str, "licence": str, "training": dict}
+        try:
+            document = json.loads(self.base_path.read_text(encoding="utf-8"))
+            found = {name: type(value) for name, value in document.items()}
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{self.base_path}: expected a JSON object: {error}") from error
+        if found != expected:
+            raise ValueError(f"{self.base_path}: expected the fields {', '.join(expected)}")
+        return document  # type: ignore[no-any-return]
+
+    def write_base(self, base: dict[str, Any] | None) -> None:
+        if base is None:
+            self.base_path.unlink(missing_ok=True)
+        else:
+            data = json.dumps(base, ensure_ascii=False, indent=1) + "\n"
+            write_atomically(self.base_path, data.encode())
+
     @cached_property
     def tokenizer(self) -> SentencePieceTokenizer:
         return SentencePieceTokenizer(self.tokenizer_path)
@@ -83,11 +111,13 @@ class Workspace:
         if not path.exists():
             return
         before, now = json.loads(path.read_text(encoding="utf-8")), _sources(config)
-        for name, value in now.items():
-            if before[name] != value:
+        for section, values in now.items():
+            old = before[section]
+            if different := [key for key in {**old, **values} if old.get(key) != values.get(key)]:
+                key = different[0]
                 raise ValueError(
-                    f"{self.folder}: was prepared with {name} {before[name]}, expected {value}; name another "
-                    "folder"
+                    f"{self.folder}: was prepared with {section}: {key} = {old.get(key)}, expected "
+                    f"{values.get(key)}; name another folder"
                 )
 
     def write_sources(self, config: Config) -> None:
@@ -120,6 +150,12 @@ class Workspace:
             "alphabet": hashlib.sha256(self.alphabet_path.read_bytes()).hexdigest(),
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+    def texts(self, config: Config) -> dict[str, str]:
+        """Return the hash of every packed text. Text that was packed before there were hashes has none."""
+        packed = {"training text": PackedCorpus(self.train_path)}
+        packed |= {f"held-out text ({name})": corpus for name, corpus in self.heldout(config).items()}
+        return {name: corpus.sha256 for name, corpus in packed.items() if corpus.sha256 is not None}
 
     def record(self) -> list[dict[str, Any]]:
         """Return the entries, but for a last one that a kill or a full disk has cut short."""

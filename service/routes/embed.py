@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from model.tokenizer import Tokenized
-from service import wire
-from service.backend import Floats
-from service.body import read_json
-from service.embedder import Embedder
-from service.errors import ErrorType, documented
-from service.inputs import check_inputs
-from service.mixes import Mix, requested_mix
+from service import accept, reply_arrow, reply_npz
+from service.accept import JSON, accepted
+from service.answers import Heading, Result, answers, mark_name
+from service.body import read_json, show
+from service.errors import ErrorType, ServiceError, documented
+from service.inputs import check_inputs, check_spans
+from service.long_reply import LongReply, Piece, gathered
+from service.mixes import Mix, chosen
 from service.openapi import json_body
-from service.pooling import Encoded, normalized, pool
+from service.pooling import check_touching
 from service.registry import Registry
+from service.reply_json import json_parts
+from service.reply_size import check_reply_size
 from service.schemas import EmbedReply, EmbedRequest
+from service.work import Work, attended
 
 router = APIRouter()
 
@@ -27,15 +33,20 @@ ERRORS = documented(
     ErrorType.malformed_body,
     ErrorType.invalid_request,
     ErrorType.unknown_model,
+    ErrorType.unknown_task,
+    ErrorType.wrong_model,
+    ErrorType.not_acceptable,
     ErrorType.unsupported_media_type,
     ErrorType.body_too_large,
     ErrorType.too_many_inputs,
     ErrorType.input_too_long,
     ErrorType.too_many_tokens,
+    ErrorType.reply_too_large,
     ErrorType.queue_full,
     ErrorType.engine_failed,
     ErrorType.internal_error,
     ErrorType.not_ready,
+    ErrorType.deadline_exceeded,
 )
 
 EXAMPLE = {
@@ -44,48 +55,73 @@ EXAMPLE = {
     "pool": "word",
 }
 
+REPLY: dict[str, Any] = {
+    "model": EmbedReply,
+    "description": "JSON, or what `Accept` prefers.",
+    "content": {
+        accept.ARROW: {"schema": {"type": "string", "format": "binary", "description": reply_arrow.LAYOUT}},
+        accept.NPZ: {"schema": {"type": "string", "format": "binary", "description": reply_npz.LAYOUT}},
+    },
+}
+
 
 @router.post(
     "/v1/embed",
     tags=["embed"],
     summary="Embed sentences",
     response_model=None,
-    responses={200: {"model": EmbedReply}, **ERRORS},
+    responses={200: REPLY, **ERRORS},
     openapi_extra=json_body(EmbedRequest, EXAMPLE),
 )
 async def embed(request: Request) -> Response:
-    """Return each input's tokens, with their offsets, and their contextual vectors."""
+    """Return each input's tokens, with their offsets, and their contextual vectors.
+
+    `Accept` chooses the form of the reply: JSON, or for speed an Arrow stream or an .npz file.
+    """
     registry: Registry = request.app.state.registry
+    work = Work.of(request)
+    form = accepted(request.headers)
     body = await read_json(request, EmbedRequest)
     embedder = registry.embedder(body.model)
     check_inputs(body.inputs, registry.settings.max_inputs, registry.settings.max_characters)
-    mix = requested_mix(body.layer, body.mix, embedder.num_layers)
-    encoded = await embedder.encode(body.inputs, mix)
+    _check_together(body, form)
+    choice = await chosen(body, request.app.state.mix_store, embedder.sha256, embedder.num_layers)
+    heading = Heading(embedder.name, embedder.dimension, embedder.num_layers, choice)
+
+    def check(tokenized: Sequence[Tokenized]) -> None:
+        check_reply_size(body, form, heading, tokenized, registry.settings.max_reply_bytes)
+        for i, spans in enumerate(body.spans or ()):
+            check_touching(spans, tokenized[i], f"spans[{i}]")
+
+    # Several mixes are of one run, which gives every layer.
+    mix = choice if isinstance(choice, Mix) else None
+    encoded = await attended(request, embedder.encode(body.inputs, mix, request=work, check=check))
+    started_s = time.monotonic()
     loop = asyncio.get_running_loop()
-    content = await loop.run_in_executor(registry.workers, _reply, body, embedder, mix, encoded)
-    return Response(content, media_type="application/json")
+    pieces = await loop.run_in_executor(registry.workers, _pieces, body, form, heading, encoded)
+    work.timings.serialize_s = time.monotonic() - started_s
+    return LongReply(pieces, form)
 
 
-def _reply(
-    body: EmbedRequest, embedder: Embedder, mix: Mix | None, encoded: Sequence[tuple[Tokenized, Floats]]
-) -> bytes:
+def _check_together(body: EmbedRequest, form: str) -> None:
+    """Raise ServiceError when fields contradict each other, or do not fit the inputs."""
+    if form != JSON and "encoding" in body.model_fields_set:
+        message = f"expected no encoding with Accept: {form}, got {show(body.encoding)}"
+        raise ServiceError(ErrorType.invalid_request, message, "encoding")
+    if body.spans is None:
+        return
+    if "pool" in body.model_fields_set:
+        message = "expected at most one of pool and spans, got both"
+        raise ServiceError(ErrorType.invalid_request, message, "spans")
+    check_spans(body.spans, body.inputs)
+
+
+def _pieces(body: EmbedRequest, form: str, heading: Heading, encoded: Sequence[Result]) -> deque[Piece]:
     """Return the body of the reply; this runs on a worker thread."""
-    document = {
-        "model": embedder.name,
-        "dimension": embedder.dimension,
-        "layer_weights": mix.weights if mix else None,
-        "gamma": mix.gamma if mix else 1.0,
-    }
-    sentences = (Encoded.of(text, *result) for text, result in zip(body.inputs, encoded, strict=True))
-    embeddings = wire.listed(_embedding(body, sentence) for sentence in sentences)
-    return b"".join(wire.with_field(document, "embeddings", embeddings))
-
-
-def _embedding(body: EmbedRequest, sentence: Encoded) -> list[bytes]:
-    rows, words = pool(sentence, body.pool)
-    if body.normalize:
-        rows = normalized(rows)
-    document: dict[str, Any] = {"tokens": sentence.tokens, "num_tokens": len(sentence.tokens)}
-    if words is not None:
-        document["words"] = words
-    return wire.with_vectors(document, rows, body.encoding, body.dtype)
+    marks, told = mark_name(body), answers(body, heading.choice, encoded)
+    match form:
+        case accept.ARROW:
+            return gathered(reply_arrow.arrow_parts(heading, marks, told, body.dtype))
+        case accept.NPZ:
+            return gathered(reply_npz.npz_parts(heading, marks, body.inputs, told))
+    return gathered(json_parts(heading, marks, told, body.encoding))

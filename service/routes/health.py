@@ -8,6 +8,8 @@ from service.errors import ErrorType, ServiceError, documented
 from service.registry import Registry
 from service.schemas import Status
 
+PROBES = frozenset({"/livez", "/readyz", "/health"})
+
 router = APIRouter(tags=["health"])
 
 
@@ -25,6 +27,7 @@ async def livez() -> Status:
 async def readyz(request: Request) -> Status:
     """Answer 200 when every model is loaded and its engine takes work; otherwise send requests elsewhere."""
     registry: Registry = request.app.state.registry
-    if not registry.is_ready:
-        raise ServiceError(ErrorType.not_ready, "the server is starting, stopping, or has lost its engine")
+    trouble = "the server is stopping" if request.app.state.drain.has_begun else registry.trouble
+    if trouble is not None:
+        raise ServiceError(ErrorType.not_ready, trouble)
     return Status(status="ready")

@@ -13,7 +13,6 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -21,13 +20,16 @@ from onnx import TensorProto, helper
 
 from model.architecture import NUM_GATES, Architecture
 from model.bundle import Bundle
-from model.characters import Alphabet
-from model.runtime import Runtime
-from model.tokenizer import SentencePieceTokenizer
+from service.backend import Backend, open_backend
+from service.engine import Engine
+from service.mixes import Mix
+from service.observer import Unobserved
+from service.sentences import Embedding
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "model" / "pretrained" / "enko"
-BATCH_TOKENS = 2048
+BATCH_TOKENS = 1024
+SLICE_TOKENS = 512
 MATMUL_SIZE = 1024
 
 
@@ -52,35 +54,32 @@ def matmul_session(num_threads: int) -> Callable[[], object]:
 
 
 class Sentences:
-    """Real sentences, tokenized, with their token vectors at hand as a warm cache has them."""
+    """Real sentences, tokenized, in batches as the service makes them; the engine's cache is warm after one
+    round."""
 
-    def __init__(self, bundle: Bundle, runtime: Runtime, lines: list[str]) -> None:
-        tokenizer = SentencePieceTokenizer(bundle.folder / "tokenizer.model")
-        alphabet = Alphabet.load(bundle.folder / "characters.json")
-        tokenized = sorted((tokenizer.tokenize(line).surfaces for line in lines), key=len)
-        surfaces = sorted({surface for tokens in tokenized for surface in tokens})
-        row = {surface: i + 1 for i, surface in enumerate(surfaces)}
-        boundary = runtime.token_vectors(alphabet.boundary_row()[None])
-        self.vectors = np.concatenate([boundary, runtime.token_vectors(alphabet.encode(surfaces))])
-        self.rows = [[0, *(row[surface] for surface in tokens), 0] for tokens in tokenized]
-        self.num_tokens = sum(map(len, self.rows))
+    def __init__(self, backend: Backend, lines: list[str]) -> None:
+        self.engine = Engine(backend, 65_536, Unobserved())
+        self.mix = Mix((1 / backend.num_layers,) * backend.num_layers)
+        self.surfaces = sorted((backend.tokenizer.tokenize(line).surfaces for line in lines), key=len)
+        self.num_tokens = sum(len(surfaces) + 2 for surfaces in self.surfaces)
 
-    def batches(self) -> list[list[list[int]]]:
+    def batches(self) -> list[list[list[str]]]:
         """Sentences of like length, up to BATCH_TOKENS with padding."""
-        batches: list[list[list[int]]] = [[]]
-        for rows in self.rows:
-            if batches[-1] and (len(batches[-1]) + 1) * len(rows) > BATCH_TOKENS:
+        batches: list[list[list[str]]] = [[]]
+        for surfaces in self.surfaces:
+            if batches[-1] and (len(batches[-1]) + 1) * (len(surfaces) + 2) > BATCH_TOKENS:
                 batches.append([])
-            batches[-1].append(rows)
+            batches[-1].append(surfaces)
         return batches
 
-    def inputs(self, batch: list[list[int]]) -> tuple[Any, ...]:
-        lengths_B = np.array([len(rows) for rows in batch], dtype=np.int32)
-        x_TBD = np.zeros((int(lengths_B.max()), len(batch), self.vectors.shape[1]), dtype=np.float32)
-        for b, rows in enumerate(batch):
-            x_TBD[: len(rows), b] = self.vectors[rows]
-        layer_weights_BL = np.full((len(batch), 3), 1 / 3, dtype=np.float32)
-        return x_TBD, lengths_B, layer_weights_BL, np.ones(len(batch), dtype=np.float32)
+    def run_all(self, batches: list[list[list[str]]]) -> None:
+        for batch in batches:
+            self.run(batch)
+
+    def run(self, batch: list[list[str]]) -> None:
+        sentences = [Embedding(surfaces, self.mix, SLICE_TOKENS) for surfaces in batch]
+        for _, outcome in self.engine(sentences):
+            assert isinstance(outcome, np.ndarray)
 
 
 def best_of(rounds: int, runs: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -118,34 +117,34 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    bundle = Bundle.open(options.bundle)
-    runtime = Runtime(bundle, options.threads)
+    backend = open_backend(options.bundle, options.threads)
+    architecture = Bundle.open(options.bundle).manifest.architecture
     texts = [
         (ROOT / "tests" / "data" / f"corpus.{language}.txt").read_text("utf-8") for language in ("en", "ko")
     ]
-    sentences = Sentences(bundle, runtime, [line for text in texts for line in text.splitlines() if line])
-    inputs = [sentences.inputs(batch) for batch in sentences.batches()]
-    twenty = sentences.inputs([min(sentences.rows, key=lambda rows: abs(len(rows) - 22))])
+    sentences = Sentences(backend, [line for text in texts for line in text.splitlines() if line])
+    batches = sentences.batches()
+    twenty = min(sentences.surfaces, key=lambda surfaces: abs(len(surfaces) - 20))
     best = best_of(
         options.rounds,
         {
             "matmul": matmul_session(options.threads),
-            "bulk": lambda: [runtime.mixed(*batch) for batch in inputs],
-            "single": lambda: runtime.mixed(*twenty),
+            "bulk": lambda: sentences.run_all(batches),
+            "single": lambda: sentences.run([twenty]),
         },
     )
-    operations = operations_per_token(bundle.manifest.architecture)
+    operations = operations_per_token(architecture)
     matmul_rate = 2 * MATMUL_SIZE**3 / best["matmul"] / 1e9
-    num_single = int(twenty[1][0])
+    num_single = len(twenty) + 2
     rows = [
         (
-            f"{len(sentences.rows)} sentences in batches of {BATCH_TOKENS} tokens",
+            f"{len(sentences.surfaces)} sentences in batches of {BATCH_TOKENS} tokens",
             sentences.num_tokens,
             best["bulk"],
         ),
         (f"one sentence of {num_single - 2} tokens", num_single, best["single"]),
     ]
-    print(f"### Inference, {bundle.manifest.name}: {options.threads} threads\n")
+    print(f"### Inference, {backend.name}: {options.threads} threads\n")
     print("| | tokens/s | ms | GFLOP/s | of MatMul's rate |\n|---|---:|---:|---:|---:|")
     print(
         f"| onnxruntime MatMul, {MATMUL_SIZE}^3 | | {best['matmul'] * 1e3:.1f} | {matmul_rate:.0f} | 1.00 |"

@@ -3,7 +3,8 @@
 One step takes a window of batch_size x bptt_length tokens through both directions, forward and back, clips
 and applies. The naive step is the same arithmetic as a first draft would have it: float32, a full softmax
 through autograd, every kernel on all threads, one direction after the other. All steps run on random token
-ids with the frequencies of text (Zipf).
+ids with the frequencies of text (Zipf). With --profile, nothing is compared: where the CPU time of the
+shipped step goes, by operation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch._C._profiler import _ExperimentalConfig
 from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
 
 from model.bilm import BiLM, run_stack
 from training.allocator import keep_freed_memory
@@ -29,6 +32,27 @@ from training.network_step import NetworkStep
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "enko.toml"
 NUM_CHARACTERS = 600
 MAX_TOKEN_CHARACTERS = 24
+
+
+PROFILED_STEPS = 3
+OPERATIONS = {
+    "LSTM forward": ("aten::mkldnn_rnn_layer",),
+    "LSTM backward": ("aten::mkldnn_rnn_layer_backward",),
+    "copies and casts": ("aten::copy_", "aten::_to_copy", "aten::cat", "aten::fill_"),
+    "matrix products (softmax, highway, projection)": ("aten::mm", "aten::addmm"),
+    "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward"),
+    "maximum over positions": ("aten::max", "aten::scatter_"),  # the way back writes where it stood
+    "softmax": (
+        "LinearCrossEntropy",
+        "aten::_softmax",
+        "aten::scatter_add_",
+        "aten::gather",
+        "aten::log",
+        "aten::sub_",
+    ),
+    "AdamW": ("aten::_fused_adamw_",),
+}
+"""What torch's profiler calls the operations of each group; the rest is one group more."""
 
 
 class ZipfCharacters:
@@ -111,10 +135,16 @@ def main() -> None:
         "--rounds", type=int, default=5, help="each step is timed this often; the best counts"
     )
     parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument(
+        "--profile", action="store_true", help="print the CPU time of the shipped step by operation, no more"
+    )
     options = parser.parse_args()
     config = load_config(options.config)
     num_threads = torch.get_num_threads()
     characters = ZipfCharacters(config.tokenizer.vocabulary_size, np.random.default_rng(0))
+    if options.profile:
+        print_profile(config, characters)
+        return
     naive = best_of(options.rounds, {"naive": naive_run(config, characters)})["naive"]
     keep_freed_memory()  # as a real run does; it cannot be undone, so the naive step came first
     steps = {"as shipped (bfloat16, adaptive softmax)": fast_run(config, torch.bfloat16, characters)}
@@ -129,6 +159,33 @@ def main() -> None:
     for name, seconds in best.items():
         print(f"| {name} | {step_tokens / seconds:,.0f} | {naive / seconds:.1f} |")
     print(f"\nPeak resident memory until then, the naive step included: {memory:,.0f} MB.\n")
+
+
+def print_profile(config: Config, characters: ZipfCharacters) -> None:
+    """What the profiler calls CPU time is time by the clock that a thread spends in an operation: on a machine
+    with other work, only the shares mean anything.
+    """
+    keep_freed_memory()
+    run = fast_run(config, torch.bfloat16, characters)
+    torch.set_num_threads(1)
+    run(0)
+    # The directions run in threads of their own, which are profiled only when that is asked for.
+    all_threads = _ExperimentalConfig(profile_all_threads=True)
+    with profile(activities=[ProfilerActivity.CPU], experimental_config=all_threads) as profiled:
+        for number in range(PROFILED_STEPS):
+            run(number + 1)
+    by_name = {
+        event.key: event.self_cpu_time_total / 1000 / PROFILED_STEPS for event in profiled.key_averages()
+    }
+    total = sum(by_name.values())
+    groups = {group: sum(by_name.get(name, 0.0) for name in names) for group, names in OPERATIONS.items()}
+    groups["all else"] = total - sum(groups.values())
+    step_tokens = config.training.batch_size * config.training.bptt_length
+    print(f"### CPU time of a step, {config.bundle.name}: {step_tokens} tokens, all threads together\n")
+    print("| operation | ms | share |\n|---|---:|---:|")
+    for group, milliseconds in [*groups.items(), ("sum", total)]:
+        print(f"| {group} | {milliseconds:,.0f} | {100 * milliseconds / total:.0f} % |")
+    print()
 
 
 def best_of(rounds: int, runs: dict[str, Callable[[int], None]]) -> dict[str, float]:

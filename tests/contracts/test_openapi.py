@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from service.app import create_app
+from service.error_formats import format_of
 from service.errors import ErrorType
 from service.schemas import EmbedReply, ErrorReply
 from tests.contracts.openapi import GOLDEN, present_document
@@ -35,15 +36,16 @@ def test_every_reference_leads_somewhere() -> None:
     assert names - references == set(), "schemas that nothing uses"
 
 
-def test_errors_are_documented_with_their_one_shape() -> None:
-    types = {type.name: str(type.status) for type in ErrorType}
+def test_errors_are_documented_with_the_shape_and_status_of_their_path() -> None:
     for path, operations in golden()["paths"].items():
+        told = format_of(path)
+        types = {type.name: str(told.status(type.name, type.status)) for type in ErrorType}
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if status == "200":
                     continue
                 schema = response["content"]["application/json"]["schema"]
-                assert schema == {"$ref": "#/components/schemas/ErrorReply"}, path
+                assert schema == {"$ref": f"#/components/schemas/{told.reply.__name__}"}, path
                 named = response["description"].split("`")[1::2]
                 assert {types[name] for name in named if name in types} == {status}
 

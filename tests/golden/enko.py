@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from model.bundle import Bundle
 from model.characters import Alphabet
+from model.files import WEIGHTS_FILE
 from model.runtime import Runtime
 from model.tokenizer import SentencePieceTokenizer
 
@@ -35,7 +36,7 @@ def layers(sentence: str) -> npt.NDArray[np.float32]:
 
 def main() -> None:
     first, second = (layers(sentence).astype(np.float16) for sentence in SENTENCES.values())
-    sha256 = np.array(Bundle.open(BUNDLE).manifest.sha256)
+    sha256 = np.array(Bundle.open(BUNDLE).manifest.files[WEIGHTS_FILE])
     np.savez_compressed(GOLDEN, sha256=sha256, first=first, second=second)
 
 

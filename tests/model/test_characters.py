@@ -176,6 +176,7 @@ def test_listed_strings_of_several_characters_are_refused() -> None:
     [
         (b"", "Expecting value"),
         (b"\xff", "can't decode"),
+        (b"[" * 10**6, "maximum recursion depth exceeded"),
         (b"[]", 'expected an object with "kind" and "characters"'),
         (b'{"kind": "bytes"}', 'expected an object with "kind" and "characters"'),
         (

@@ -77,14 +77,17 @@ LENGTHS = {
 
 
 def context_feeds(architecture: Architecture, lengths: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
-    """A batch in which each sentence has its own layer weights and gamma. Beyond each sentence: NaN."""
+    """Whole sentences, each with its own layer weights and gamma. Beyond each sentence: NaN."""
     generator = np.random.default_rng(5)
     x_TBD = generator.standard_normal((max(lengths), len(lengths), architecture.hidden_dim))
     for b, length in enumerate(lengths):
         x_TBD[length:, b] = np.nan
+    *parts, hidden_dim = architecture.state_shape
     return {
-        "token_vectors": x_TBD.astype(np.float32),
+        "forward_vectors": x_TBD.astype(np.float32),
+        "backward_vectors": x_TBD.astype(np.float32),
         "lengths": np.array(lengths, dtype=np.int32),
+        "initial_state": np.zeros((*parts, len(lengths), hidden_dim), dtype=np.float32),
         "layer_weights": generator.standard_normal((len(lengths), architecture.num_vector_layers)).astype(
             "f4"
         ),
@@ -101,7 +104,7 @@ def test_context(tmp_path: Path, cell: Cell, num_layers: int, lengths: list[int]
     feeds = context_feeds(small, lengths)
     layers_LTBD = np.zeros((num_layers + 1, max(lengths), len(lengths), 40))
     for b, length in enumerate(lengths):
-        layers_LTBD[:, :length, b] = network.layers(feeds["token_vectors"][:length, b].astype(np.float64))
+        layers_LTBD[:, :length, b] = network.layers(feeds["forward_vectors"][:length, b].astype(np.float64))
     mixed_TBD = np.einsum("b,bl,ltbd->tbd", feeds["gamma"], feeds["layer_weights"], layers_LTBD)
 
     layers = run(tmp_path, "context_encoder", "layers", **feeds, with_layers=np.array(True))
@@ -122,7 +125,7 @@ def test_context_of_a_large_layer(tmp_path: Path) -> None:
         feeds = context_feeds(large, lengths)
         layers = run(tmp_path, "context_encoder", "layers", **feeds, with_layers=np.array(True))
         for b, length in enumerate(lengths):
-            expected = network.layers(feeds["token_vectors"][:length, b].astype(np.float64))
+            expected = network.layers(feeds["forward_vectors"][:length, b].astype(np.float64))
             np.testing.assert_allclose(layers[:, :length, b], expected, rtol=0, atol=TOLERANCE)
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from model.bundle import BundleError, write_bundle
-from model.runtime import Runtime
+from model.runtime import Floats, Integers, Runtime
 from model.scalar_mix import mix
 from tests.model.plain_network import PlainNetwork, random_tensors
 from tests.model.small_bundles import architecture, bundle_files, manifest, write_small_bundle
@@ -17,8 +17,8 @@ TOLERANCE = 1e-5
 SMALL = architecture()
 TENSORS = random_tensors(SMALL)
 NETWORK = PlainNetwork(SMALL, TENSORS)
-# So many, and so different, that they run in several groups.
-LENGTHS = np.array([40, 3, 17, 3, 29, 1, 8, 40, 12, 5, 33, 3, 21, 0], dtype=np.int32)
+# So many, and so different, that `layers` runs them in several groups.
+LENGTHS = np.array([40, 3, 17, 3, 29, 1, 8, 40, 12, 5, 33, 3, 21], dtype=np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,17 @@ class Batch:
         self.layer_weights_BL = generator.standard_normal((len(LENGTHS), 3)).astype(np.float32)[order]
         self.gamma_B = generator.uniform(0.5, 2, len(LENGTHS)).astype(np.float32)[order]
 
-    def mixed(self, runtime: Runtime) -> npt.NDArray[np.float32]:
-        return runtime.mixed(self.x_TBD, self.lengths_B, self.layer_weights_BL, self.gamma_B)
+    def mixed(self, runtime: Runtime) -> Floats:
+        return mixed(runtime, self.x_TBD, self.lengths_B, self.layer_weights_BL, self.gamma_B)
+
+
+def mixed(
+    runtime: Runtime, x_TBD: Floats, lengths_B: Integers, layer_weights_BL: Floats, gamma_B: Floats
+) -> Floats:
+    """Return the mix of whole sentences."""
+    state = runtime.first_state(len(lengths_B))
+    vectors, _ = runtime.mix_slices(x_TBD, x_TBD, lengths_B, state, layer_weights_BL, gamma_B)
+    return vectors
 
 
 def test_token_vectors(runtime: Runtime) -> None:
@@ -72,9 +81,17 @@ def test_layers_of_a_batch(runtime: Runtime) -> None:
     assert layers_LTBD.dtype == np.float32
     for b, length in enumerate(LENGTHS):
         np.testing.assert_array_equal(layers_LTBD[:, length:, b], 0)
-        if length:
-            expected = NETWORK.layers(batch.x_TBD[:length, b].astype(np.float64))
-            np.testing.assert_allclose(layers_LTBD[:, :length, b], expected, rtol=0, atol=TOLERANCE)
+        expected = NETWORK.layers(batch.x_TBD[:length, b].astype(np.float64))
+        np.testing.assert_allclose(layers_LTBD[:, :length, b], expected, rtol=0, atol=TOLERANCE)
+
+
+def test_layers_of_slices_are_those_of_sentences(runtime: Runtime) -> None:
+    """Not in groups, but a sentence's vectors do not depend on that."""
+    batch = Batch()
+    state = runtime.first_state(len(LENGTHS))
+    layers_LTBD, _ = runtime.layer_slices(batch.x_TBD, batch.x_TBD, batch.lengths_B, state)
+    expected = runtime.layers(batch.x_TBD, batch.lengths_B)
+    np.testing.assert_allclose(layers_LTBD, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_every_sentence_has_its_own_mix(runtime: Runtime) -> None:
@@ -94,7 +111,8 @@ def test_order_and_neighbours_change_nothing(runtime: Runtime, seed: int) -> Non
     mixed_TBD = batch.mixed(runtime)
     np.testing.assert_allclose(mixed_TBD, Batch().mixed(runtime)[:, order], rtol=0, atol=TOLERANCE)
     for b, length in enumerate(batch.lengths_B):
-        alone = runtime.mixed(
+        alone = mixed(
+            runtime,
             batch.x_TBD[:length, b : b + 1],
             batch.lengths_B[b : b + 1],
             batch.layer_weights_BL[b : b + 1],
@@ -125,7 +143,9 @@ def test_nothing_gives_nothing(runtime: Runtime) -> None:
     assert runtime.token_vectors(np.zeros((0, 5), dtype=np.int32)).shape == (0, 20)
     np.testing.assert_array_equal(runtime.token_vectors(np.zeros((2, 0), dtype=np.int32)), np.zeros((2, 20)))
     assert runtime.layers(nothing, no_lengths).shape == (3, 7, 0, 40)
-    assert runtime.mixed(nothing, no_lengths, nothing[0, :, :3], nothing[0, :, 0]).shape == (7, 0, 40)
+    assert mixed(runtime, nothing, no_lengths, nothing[0, :, :3], nothing[0, :, 0]).shape == (7, 0, 40)
+    vectors, state = runtime.layer_slices(nothing, nothing, no_lengths, runtime.first_state(0))
+    assert (vectors.shape, state.shape) == ((3, 7, 0, 40), (2, 2, 2, 0, 20))
     empty_sentences = np.zeros(2, dtype=np.int32)
     layers_LTBD = runtime.layers(np.ones((3, 2, 20), dtype=np.float32), empty_sentences)
     np.testing.assert_array_equal(layers_LTBD, np.zeros((3, 3, 2, 40)))
@@ -160,25 +180,39 @@ def test_wrong_characters_are_refused(runtime: Runtime) -> None:
 def test_wrong_sentences_are_refused(runtime: Runtime) -> None:
     x_TBD = np.zeros((4, 2, 20), dtype=np.float32)
     lengths_B = np.array([4, 2], dtype=np.int32)
-    weights_BL, gamma_B = np.ones((2, 3), dtype=np.float32), np.ones(2, dtype=np.float32)
-    with pytest.raises(ValueError, match=r"^x_TBD: expected float32 \(T, B, 20\), got float32 \(4, 2, 19\)$"):
+    expected = r"^forward_TBD: expected float32 \(T, B, 20\), got "
+    with pytest.raises(ValueError, match=expected + r"float32 \(4, 2, 19\)$"):
         runtime.layers(x_TBD[:, :, :19], lengths_B)
-    with pytest.raises(ValueError, match=r"^x_TBD: expected float32 \(T, B, 20\), got float64 \(4, 2, 20\)$"):
+    with pytest.raises(ValueError, match=expected + r"float64 \(4, 2, 20\)$"):
         runtime.layers(x_TBD.astype(np.float64), lengths_B)
     with pytest.raises(ValueError, match=r"^lengths_B: expected int32 \(2\), got int32 \(1,\)$"):
         runtime.layers(x_TBD, lengths_B[:1])
     with pytest.raises(ValueError, match=r"^lengths_B: expected values from 0 to 4, got 5$"):
         runtime.layers(x_TBD, lengths_B + np.int32(1))
     with pytest.raises(
-        ValueError, match=r"^layer_weights_BL: expected float32 \(2, 3\), got float32 \(2, 2\)$"
-    ):
-        runtime.mixed(x_TBD, lengths_B, weights_BL[:, :2], gamma_B)
-    with pytest.raises(ValueError, match=r"^gamma_B: expected float32 \(2\), got float32 \(2, 3\)$"):
-        runtime.mixed(x_TBD, lengths_B, weights_BL, weights_BL)
-    with pytest.raises(
         ValueError, match=r"^hidden_NH: expected float32 \(N, 20\), got float32 \(4, 2, 20\)$"
     ):
         runtime.log_probabilities(x_TBD)
+
+
+def test_wrong_slices_are_refused(runtime: Runtime) -> None:
+    x_TBD = np.zeros((4, 2, 20), dtype=np.float32)
+    lengths_B = np.array([4, 2], dtype=np.int32)
+    weights_BL, gamma_B = np.ones((2, 3), dtype=np.float32), np.ones(2, dtype=np.float32)
+    state = runtime.first_state(2)
+    expected = r"^backward_TBD: expected float32 \(4, 2, 20\), got float32 \(3, 2, 20\)$"
+    with pytest.raises(ValueError, match=expected):
+        runtime.layer_slices(x_TBD, x_TBD[1:], lengths_B, state)
+    with pytest.raises(ValueError, match=r"^lengths_B: expected values from 1 to 4, got 0$"):
+        runtime.layer_slices(x_TBD, x_TBD, lengths_B - np.int32(2), state)
+    expected = r"^state_SR2BH: expected float32 \(2, 2, 2, 2, 20\), got float32 \(2, 2, 2, 1, 20\)$"
+    with pytest.raises(ValueError, match=expected):
+        runtime.mix_slices(x_TBD, x_TBD, lengths_B, runtime.first_state(1), weights_BL, gamma_B)
+    expected = r"^layer_weights_BL: expected float32 \(2, 3\), got float32 \(2, 2\)$"
+    with pytest.raises(ValueError, match=expected):
+        runtime.mix_slices(x_TBD, x_TBD, lengths_B, state, weights_BL[:, :2], gamma_B)
+    with pytest.raises(ValueError, match=r"^gamma_B: expected float32 \(2\), got float32 \(2, 3\)$"):
+        runtime.mix_slices(x_TBD, x_TBD, lengths_B, state, weights_BL, weights_BL)
 
 
 def test_a_graph_that_onnxruntime_cannot_read(tmp_path: Path) -> None:

@@ -65,6 +65,29 @@ def test_a_bundle_is_written_again_from_its_own_files(folder: Path) -> None:
     assert write_bundle(folder, before.manifest, files) == before
 
 
+def test_until_the_newer_bundle_has_the_name_the_older_one_has_one_that_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kill between the two renames would leave them; an error puts the older one back."""
+    before = Bundle.open(folder).manifest
+    between: list[dict[str, str]] = []
+    rename = Path.rename
+
+    def note(source: Path, target: Path) -> Path:
+        if source.suffix == ".partial":
+            beside = {path.suffix: Bundle.open(path).manifest.name for path in folder.parent.iterdir()}
+            between.append(beside)
+            raise OSError("no more names")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", note)
+    with pytest.raises(OSError, match="no more names"):
+        write_bundle(folder, replace(MANIFEST, name="newer"), FILES)
+    assert between == [{".replaced": "small", ".partial": "newer"}]
+    assert Bundle.open(folder).manifest == before
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 def test_a_broken_bundle_is_replaced(folder: Path) -> None:
     (folder / "lm_heads.onnx").unlink()
     write_bundle(folder, MANIFEST, FILES)
@@ -92,8 +115,9 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 def failing_writes(tmp_path: Path) -> dict[str, tuple[Callable[[Path], object], type[Exception], str]]:
     """Ways to fail: what is called with the folder, what it raises, and its message."""
 
-    def refuse(partial: Path) -> None:
-        assert Bundle.open(partial).manifest.name == "newer", "the check sees the whole bundle"
+    def refuse(partial: Bundle) -> None:
+        assert Bundle.open(partial.folder) == partial, "the check sees the whole bundle"
+        assert partial.manifest.name == "newer"
         raise ArithmeticError("the runtimes differ")
 
     newer = replace(MANIFEST, name="newer")
@@ -181,10 +205,12 @@ def test_a_kill_at_any_moment_leaves_a_whole_bundle_or_none(folder: Path, tmp_pa
         if target.exists():
             last = int(names[-1]) if names else 0
             assert int(Bundle.open(target).manifest.name) in (last, last + 1)
-        partial = list(target.parent.glob(".small.*.partial"))
-        assert target.exists() or len(partial) >= 2, "neither the older bundle nor the newer one is left"
+        partial, replaced = (list(target.parent.glob(f".small.*.{kind}")) for kind in ("partial", "replaced"))
+        if not target.exists():  # between the two renames
+            newer, older = (Bundle.open(folder).manifest.name for (folder,) in (partial, replaced))
+            assert int(newer) == int(older) + 1
         killed_while_writing += bool(partial)
-        for leftover in partial:
+        for leftover in (*partial, *replaced):
             shutil.rmtree(leftover)
         assert set(target.parent.iterdir()) <= {target}
     assert killed_while_writing > 0

@@ -11,22 +11,26 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.server import Server, bind
 from service.settings import Settings
+from service.store_target import SQLiteFile, StoreTarget, postgresql
+from service.task_store import TaskStore
 from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
+from tests.service.postgresql_server import PostgreSQLServer
 
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """Run an application on a free port and yield a client of it."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
+    server = Server(app, app.state.registry.settings)
+    listening = bind("127.0.0.1", 0)
 
     async def run() -> None:
         async with app.router.lifespan_context(app):
-            await server.serve()
+            await server.serve(sockets=[listening])
 
     thread = threading.Thread(target=asyncio.run, args=[run()])
     thread.start()
@@ -34,12 +38,13 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
         while not server.started:
             assert thread.is_alive(), "the server ended before it had started"
             thread.join(timeout=0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        port = listening.getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             yield client
     finally:
         server.should_exit = True
         thread.join()
+        listening.close()
 
 
 def fake_settings(**changes: object) -> Settings:
@@ -73,3 +78,30 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.001)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQLServer]:
+    """A running server, for all tests; each takes a place of its own in it."""
+    server = PostgreSQLServer()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> StoreTarget:
+    """Where an empty task store is."""
+    if request.param == "sqlite":
+        return SQLiteFile(tmp_path / "state" / "tasks.sqlite")
+    server: PostgreSQLServer = request.getfixturevalue("postgresql_server")
+    return postgresql(server.new_url())
+
+
+@pytest.fixture
+def store(target: StoreTarget) -> Iterator[TaskStore]:
+    """An empty task store."""
+    store = TaskStore(target)
+    yield store
+    store.close()

@@ -1,9 +1,10 @@
-"""A model so small that a test can say what it must answer: each vector spells its token and its sentence.
+"""A model so small that a test can say what it must answer: each vector spells its token and its place.
 
 It sits behind the service's seam (service/backend.py); all above it is real, the queue and the thread too.
 A token is what spaces separate. With H = 2 a vector holds four numbers, and layer l of token t in a
-sentence of n tokens (boundaries not counted) is [number of t, l, n, t's position], where a token's number is
-the sum of its characters.
+sentence of n tokens (boundaries not counted) is [number of t, tokens before t | l, tokens after t], where a
+token's number is the sum of its characters. The halves know no more than a real network's: the tokens before
+are counted by the forward direction and those after by the backward one, from slice to slice by the state.
 
 Shape letters as in service/backend.py.
 """
@@ -17,11 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model.tokenizer import Tokenized
+from model.tokenizer import UNKNOWN_ID, Tokenized
 from service.backend import Backend, Floats, Integers
 
 NUM_LAYERS = 3
 DIMENSION = 4
+
+PIECES = ["<unk>", "<s>", *"abcdefghij", "강에서", "배를"]
+"""The vocabulary; every other token is unknown, but is read all the same."""
 
 
 def number(token: str) -> float:
@@ -30,7 +34,12 @@ def number(token: str) -> float:
 
 
 def expected_vector(token: str, layer: int, num_tokens: int, position: int) -> list[float]:
-    return [number(token), float(layer), float(num_tokens), float(position)]
+    return [number(token), float(position), float(layer), float(num_tokens - 1 - position)]
+
+
+def expected_log_probability(hidden: Sequence[float], token_id: int) -> float:
+    """Return what the fake network makes of half a vector of the top layer. No logarithm of anything."""
+    return -(hidden[0] % 16 + hidden[1] / 16 + token_id / 4096)
 
 
 class FakeTokenizer:
@@ -41,7 +50,7 @@ class FakeTokenizer:
         surfaces = [match.group() for match in matches]
         return Tokenized(
             surfaces=surfaces,
-            ids=[0] * len(matches),
+            ids=[_id(surface) for surface in surfaces],
             starts=[match.start() for match in matches],
             ends=[match.end() for match in matches],
             words=None,
@@ -58,12 +67,19 @@ class FakeTokenizer:
         surfaces, starts, ends, indices = (list(column) for column in zip(*pieces, strict=True))
         return Tokenized(
             surfaces=surfaces,
-            ids=[0] * len(pieces),
+            ids=[_id(surface) for surface in surfaces],
             starts=starts,
             ends=ends,
             words=indices,
             visible=[True] * len(pieces),
         )
+
+    def pieces(self) -> list[str]:
+        return PIECES
+
+
+def _id(surface: str) -> int:
+    return PIECES.index(surface) if surface in PIECES else UNKNOWN_ID
 
 
 class FakeAlphabet:
@@ -80,11 +96,16 @@ class FakeAlphabet:
 
 
 class FakeRuntime:
-    """D = 1: a token's vector is its number. Records its runs, can be held, can be told to fail."""
+    """D = 1: a token's vector is its number. Records its runs, can be held, can be told to fail.
+
+    Its state, one number for each of 2 x 2 x 2 x H, is how many positions the direction has read, boundaries
+    included; all numbers of a direction are the same.
+    """
 
     def __init__(self) -> None:
         self.cnn_runs: list[int] = []  # N of each
         self.batches: list[list[int]] = []  # lengths of each
+        self.head_runs: list[int] = []  # N of each
         self.may_run = threading.Event()
         self.may_run.set()
         self.running = threading.Event()
@@ -97,29 +118,57 @@ class FakeRuntime:
         vectors_ND: Floats = char_ids_NC.sum(axis=1, keepdims=True).astype(np.float32)
         return vectors_ND
 
-    def mixed(self, x_TBD: Floats, lengths_B: Integers, layer_weights_BL: Floats, gamma_B: Floats) -> Floats:
-        layers_LTBH = self.layers(x_TBD, lengths_B)
+    def first_state(self, num_sentences: int) -> Floats:
+        return np.zeros((2, NUM_LAYERS - 1, 2, num_sentences, DIMENSION // 2), dtype=np.float32)
+
+    def mix_slices(
+        self,
+        forward_TBD: Floats,
+        backward_TBD: Floats,
+        lengths_B: Integers,
+        state_SR2BH: Floats,
+        layer_weights_BL: Floats,
+        gamma_B: Floats,
+    ) -> tuple[Floats, Floats]:
+        layers_LTBH, state = self.layer_slices(forward_TBD, backward_TBD, lengths_B, state_SR2BH)
         mixed_TBH = np.einsum("ltbh,bl->tbh", layers_LTBH, layer_weights_BL, dtype=np.float32)
         mixed_TBH *= gamma_B[None, :, None]
-        return np.asarray(mixed_TBH, dtype=np.float32)
+        return np.asarray(mixed_TBH, dtype=np.float32), state
 
-    def layers(self, x_TBD: Floats, lengths_B: Integers) -> Floats:
+    def layer_slices(
+        self, forward_TBD: Floats, backward_TBD: Floats, lengths_B: Integers, state_SR2BH: Floats
+    ) -> tuple[Floats, Floats]:
         self.running.set()
         assert self.may_run.wait(timeout=30)
         self.batches.append(lengths_B.tolist())
-        if self.raises_on is not None and (x_TBD == self.raises_on).any():
+        if self.raises_on is not None and (forward_TBD == self.raises_on).any():
             raise RuntimeError("the fake was told to fail on secret text")
-        num_positions, num_sentences, _ = x_TBD.shape
+        num_positions, num_sentences, _ = forward_TBD.shape
+        read_before_B, read_after_B = (_counted(state_SR2BH[:, :, direction]) for direction in (0, 1))
         layers_LTBH = np.zeros((NUM_LAYERS, num_positions, num_sentences, DIMENSION), dtype=np.float32)
-        layers_LTBH[..., 0] = x_TBD[..., 0]
-        layers_LTBH[..., 1] = np.arange(NUM_LAYERS)[:, None, None]
-        layers_LTBH[..., 2] = lengths_B - 2
-        layers_LTBH[..., 3] = np.arange(num_positions)[:, None] - 1
+        positions_T1 = np.arange(num_positions)[:, None]
+        layers_LTBH[..., 0] = forward_TBD[..., 0]
+        layers_LTBH[..., 1] = read_before_B + positions_T1 - 1  # the boundary is no token
+        layers_LTBH[..., 2] = np.arange(NUM_LAYERS)[:, None, None]
+        layers_LTBH[..., 3] = read_after_B + (lengths_B - 1 - positions_T1) - 1
         if self.nan_on is not None:
             layers_LTBH[..., 0][layers_LTBH[..., 0] == self.nan_on] = np.nan
-        beyond_TB = np.arange(num_positions)[:, None] >= lengths_B
-        layers_LTBH[:, beyond_TB] = 0
-        return layers_LTBH
+            layers_LTBH[..., 2][:, backward_TBD[..., 0] == self.nan_on] = np.nan
+        layers_LTBH[:, positions_T1 >= lengths_B] = 0
+        return layers_LTBH, state_SR2BH + lengths_B[:, None].astype(np.float32)
+
+    def log_probabilities(self, hidden_NH: Floats) -> Floats:
+        self.head_runs.append(len(hidden_NH))
+        ids_V = np.arange(len(PIECES))
+        log_probabilities_NV = -(hidden_NH[:, :1] % 16 + hidden_NH[:, 1:] / 16 + ids_V / 4096)
+        return np.asarray(log_probabilities_NV, dtype=np.float32)
+
+
+def _counted(state_SRBH: Floats) -> Floats:
+    """Return the one number of each row, (B)."""
+    counts_B: Floats = state_SRBH[0, 0, :, 0]
+    assert (state_SRBH == counts_B[:, None]).all()
+    return counts_B
 
 
 def fake_backend(name: str = "fake", runtime: FakeRuntime | None = None) -> Backend:

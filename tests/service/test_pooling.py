@@ -7,7 +7,8 @@ import pytest
 
 from model.tokenizer import Tokenized
 from service.backend import Floats
-from service.pooling import Encoded, Span, normalized, pool
+from service.errors import ServiceError
+from service.pooling import MANY_TIMES_OVER, Encoded, Span, check_touching, normalized, pool, pool_spans
 from service.schemas import Pool, Text
 from tests.service.fake_backend import FakeTokenizer
 
@@ -103,3 +104,66 @@ def test_normalized_rows_have_length_1_and_zero_stays() -> None:
     rows = normalized(np.array([[[3, 4], [0, 0]], [[0, -2], [1e-30, 0]]], dtype=np.float32))
     np.testing.assert_allclose(rows, np.array([[[0.6, 0.8], [0, 0]], [[0, -1], [1, 0]]]), rtol=1e-6)
     assert rows.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("span", "row"),
+    [
+        ([0, 1], [1, 8]),
+        ([1, 2], [2, 4]),
+        ([0, 2], [1.5, 6]),
+        ([1, 4], [4, 2]),  # the space within counts for nothing
+        ([2, 4], [6, 0]),
+        ([0, 4], [3, 4]),
+    ],
+)
+def test_a_span_is_the_mean_of_the_tokens_it_overlaps(span: list[int], row: list[float]) -> None:
+    sentence = of_string("ab c", (0, 1), (1, 2), (3, 4), vectors=LAYERS)
+    rows, marks = pool_spans(sentence, [span])
+    np.testing.assert_array_equal(rows, [[row], [[10 * x for x in row]]])
+    assert marks == [Span(text="ab c"[slice(*span)], start=span[0], end=span[1])]
+
+
+def test_part_of_a_token_stands_for_all_of_it() -> None:
+    rows, _ = pool_spans(of_string("abcd ef", (0, 4), (5, 6), (6, 7)), [[1, 2], [3, 6]])
+    np.testing.assert_array_equal(rows, [[1, 8], [1.5, 6]])
+
+
+def test_spans_in_any_order_twice_or_none() -> None:
+    sentence = of_string("ab c", (0, 1), (1, 2), (3, 4))
+    rows, marks = pool_spans(sentence, [[3, 4], [0, 1], [3, 4]])
+    np.testing.assert_array_equal(rows, [[6, 0], [1, 8], [6, 0]])
+    assert [mark["start"] for mark in marks] == [3, 0, 3]
+    rows, marks = pool_spans(sentence, [])
+    assert (rows.shape, marks) == ((0, 2), [])
+
+
+def test_spans_that_read_each_token_many_times_over() -> None:
+    """They are added up in another way, which must not show."""
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((2, 50, 70), dtype=np.float32)
+    sentence = of_string("x" * 50, *((i, i + 1) for i in range(50)), vectors=vectors)
+    spans = [[start, end] for start in range(50) for end in range(start + 1, 51)]
+    assert sum(end - start for start, end in spans) > MANY_TIMES_OVER * 50
+    rows, _ = pool_spans(sentence, spans)
+    expected = np.stack([vectors[:, start:end].mean(axis=1) for start, end in spans], axis=1)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-6)
+
+
+def test_a_span_that_touches_no_token() -> None:
+    tokenized = FakeTokenizer().tokenize("ab _ c")  # whose "_" is not shown
+    check_touching([[0, 3], [2, 6], [3, 6]], tokenized, "spans[7]")
+    for span in ([2, 3], [3, 4], [2, 5]):
+        with pytest.raises(ServiceError) as caught:
+            check_touching([[0, 1], span], tokenized, "spans[7]")
+        assert (caught.value.type.name, caught.value.where) == ("invalid_request", "spans[7][1]")
+        assert caught.value.message == (
+            "expected a span that touches a token, got one of characters that belong to none"
+        )
+
+
+def test_rows_are_scaled_to_length_1_whatever_their_size() -> None:
+    rows = normalized(np.array([[[3e30, 4e30], [3e-30, 4e-30]], [[0, 0], [-0.0, -2]]], dtype=np.float32))
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, [[[0.6, 0.8], [0.6, 0.8]], [[0, 0], [0, -1]]], rtol=1e-6)

@@ -63,6 +63,24 @@ def test_more_new_surfaces_than_there_is_room_for() -> None:
     assert network.asked == [["a", "b", "c"]]
 
 
+@pytest.mark.parametrize(("capacity", "kept"), [(0, 0), (1, 1), (1500, 1500), (10_000_000, 5000)])
+def test_any_capacity(capacity: int, kept: int) -> None:
+    """A large one takes no memory until it is used: 10 million vectors of 512 would be 20 GB."""
+    surfaces = [chr(0x4E00 + i) for i in range(5000)]
+    cache, network = TokenCache(capacity, dimension=512), Network()
+    expected = np.array([vector(surface) for surface in surfaces], dtype=np.float32)
+
+    def compute(missing: list[str]) -> Floats:
+        return np.repeat(network(missing), 256, axis=1)
+
+    for part in (slice(0, 700), slice(700, 5000), slice(0, 5000)):
+        found = cache.lookup(surfaces[part], compute)
+        np.testing.assert_array_equal(found[:, [0, 511]], expected[part])
+    assert len(cache) == kept
+    # The last round computes again what had to leave: nothing, when all of it found room.
+    assert len(network.asked) == (2 if kept == len(surfaces) else 3)
+
+
 def test_a_failed_computation_leaves_nothing_behind() -> None:
     cache, network = TokenCache(4, dimension=2), Network()
 

@@ -12,9 +12,10 @@ import sentencepiece
 from model.architecture import Architecture
 from model.bundle import Bundle, Manifest, write_bundle
 from model.characters import Alphabet
+from model.files import WEIGHTS_FILE
 from model.graph import build_graphs
 from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID
-from model.weights import WEIGHTS_FILE, read_header
+from model.weights import read_header
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 VOCABULARY_SIZE = 1000

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.bilm import BiLM
+from model.bundle import Bundle
 from tests.training.runs import TINY, TOKENS_PER_STEP, write_config
 from training import loop, pipeline
+from training.checkpoint import Progress, save_checkpoint
 from training.config import Config
+from training.export import export
 from training.workspace import Workspace
 
 
@@ -42,6 +46,17 @@ def prepared(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Workspac
     workspace = Workspace(tmp_path_factory.mktemp("prepared") / "work")
     pipeline.prepare(tiny, workspace, init_from=None)
     return workspace
+
+
+@pytest.fixture(scope="session")
+def untrained(tiny: Config, prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of weights as they are before training. To be read only."""
+    workspace = copy_workspace(prepared, tmp_path_factory.mktemp("untrained") / "work")
+    torch.manual_seed(0)
+    model = BiLM(workspace.architecture(tiny))
+    save_checkpoint(workspace.best_path, model.state_dict(), Progress(step=3, tokens=384))
+    export(tiny, workspace, workspace.folder / "bundle")
+    return Bundle.open(workspace.folder / "bundle")
 
 
 @pytest.fixture

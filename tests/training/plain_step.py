@@ -63,8 +63,11 @@ class Material:
         dropout: float = 0.0,
         precision: torch.dtype = torch.float32,
         seed: int = 1,
+        first_row: int = 0,
     ) -> NetworkStep:
-        return NetworkStep(model, self.characters, dropout=dropout, precision=precision, seed=seed)
+        return NetworkStep(
+            model, self.characters, dropout=dropout, precision=precision, seed=seed, first_row=first_row
+        )
 
     def windows(self, count: int, reset_probability: float = 0.0) -> list[Windows]:
         settings: dict[str, Any] = {"batch_size": B, "bptt_length": T, "seed": 1}

@@ -30,6 +30,9 @@ TINY = REPOSITORY / "training" / "configs" / "tiny.toml"
 TOKENS_PER_STEP = 128
 """batch_size x bptt_length of tiny.toml."""
 
+LONG = {"checkpoint_every_s": 1e9, "evaluate_every_steps": 10}
+"""Settings of a run with no checkpoint but the last."""
+
 STEP_CLOCK = """
 import os, signal, sys
 from types import SimpleNamespace

@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.runs import write_documents
 from training.corpus import (
+    MAX_DOCUMENT_LINES,
     check_texts,
     has_characters,
     list_text_files,
@@ -77,6 +78,15 @@ def test_documents_are_lines_between_empty_lines(
     path.write_bytes(COMPRESS[suffix](text.encode()))
     assert list(read_documents(path)) == documents
     assert check_texts([path]) == [path]
+
+
+def test_a_document_without_end_is_cut(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(2 * MAX_DOCUMENT_LINES + 1)]
+    path = write_documents(tmp_path / "long.txt", lines, lines[:MAX_DOCUMENT_LINES], ["last"])
+    documents = list(read_documents(path))
+    assert [len(document) for document in documents] == [1000, 1000, 1, 1000, 1]
+    assert documents[0] + documents[1] + documents[2] == lines
+    assert documents[3:] == [lines[:1000], ["last"]]
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)

@@ -117,6 +117,40 @@ def test_some_lines_are_those_of_documents_spread_evenly(
     assert chosen(1) == [0]
 
 
+def test_lines_stop_where_the_tokens_asked_for_are_full(
+    tokenizer: SentencePieceTokenizer, tmp_path: Path
+) -> None:
+    """One document, so that it is the lines that are counted; a boundary counts as a token."""
+    words = ["bank", "river the", "spring the the", "bank", "the"]
+    corpus = pack([write_documents(tmp_path / "text.txt", words)], tokenizer, tmp_path / "packed")
+    lengths = [len(ids) + 1 for ids in tokenizer.encode_ids(words)]
+    every = [line.tolist() for line in corpus.lines()]
+    for num_lines in range(1, len(words) + 1):
+        full = sum(lengths[:num_lines])
+        for max_tokens in range(full, full + (lengths[num_lines] if num_lines < len(words) else 5)):
+            assert [line.tolist() for line in corpus.lines(max_tokens)] == every[:num_lines]
+    # A first line that is longer than asked for comes all the same: no evaluation is of nothing.
+    assert [line.tolist() for line in corpus.lines(1)] == every[:1]
+
+
+def test_the_hash_is_of_tokens_documents_and_unknown_surfaces(
+    files: list[Path], tokenizer: SentencePieceTokenizer, tmp_path: Path
+) -> None:
+    def sha256(name: str, *documents: list[str]) -> str | None:
+        path = write_documents(tmp_path / f"{name}.txt", *documents)
+        return pack([path], tokenizer, tmp_path / name).sha256
+
+    first = sha256("first", LINES[:2], WITH_UNKNOWN)
+    assert sha256("again", LINES[:2], WITH_UNKNOWN) == first == PackedCorpus(tmp_path / "first").sha256
+    assert sha256("lines", LINES[1::-1], WITH_UNKNOWN) != first
+    assert sha256("documents", [*LINES[:2], *WITH_UNKNOWN]) != first
+    other_surfaces = [line.replace("𓁀", "𓁁") for line in WITH_UNKNOWN]
+    assert sha256("surfaces", LINES[:2], other_surfaces) != first
+    np.testing.assert_array_equal(
+        PackedCorpus(tmp_path / "surfaces").token_ids, PackedCorpus(tmp_path / "first").token_ids
+    )
+
+
 @pytest.mark.parametrize("is_repeated", [False, True])
 def test_an_interrupted_pack_is_not_taken_for_a_whole_one(
     is_repeated: bool, files: list[Path], tokenizer: SentencePieceTokenizer, tmp_path: Path

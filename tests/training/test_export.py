@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from model.architecture import Architecture, Cell
 from model.bilm import BiLM
-from model.bundle import Bundle, BundleError
+from model.bundle import Bundle
 from model.characters import Alphabet
 from model.graph import build_graphs
 from model.runtime import Runtime
@@ -27,7 +27,7 @@ from training import export as export_module
 from training import pipeline
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.config import Config
-from training.export import check_runtimes, export, load_model, load_weights, round_weights
+from training.export import check_runtimes, export, load_model, round_weights
 from training.workspace import Workspace
 
 
@@ -81,7 +81,7 @@ def test_manifest_perplexity_is_what_evaluate_measures(tiny: Config, bundle: Bun
 def test_torch_and_onnx_give_the_same_vectors(bundle: Bundle) -> None:
     tokenizer = SentencePieceTokenizer(bundle.folder / "tokenizer.model")
     alphabet = Alphabet.load(bundle.folder / "characters.json")
-    model, runtime = load_model(bundle.folder), Runtime(bundle, num_threads=1)
+    model, runtime = load_model(bundle), Runtime(bundle, num_threads=1)
     surfaces = tokenizer.tokenize("강에서 배를 탔다. The bank of the river 龘!").surfaces
     char_ids_NC = alphabet.encode(surfaces)
     vectors_ND = runtime.token_vectors(char_ids_NC)
@@ -115,7 +115,7 @@ def test_export_is_refused_when_the_runtimes_differ(
 
 
 def test_check_passes_on_what_was_written(trained: Workspace, bundle: Bundle) -> None:
-    check_runtimes(bundle.folder, [])
+    check_runtimes(bundle, [])
 
 
 def test_export_keeps_the_older_bundle_when_it_is_refused(
@@ -187,30 +187,6 @@ def test_other_cells_and_depths_are_exported_too(
     export(config, workspace, tmp_path / "bundle")
     manifest = Bundle.open(tmp_path / "bundle").manifest
     assert manifest.layer_names == ["token_embedding", f"{cell}_1", f"{cell}_2", f"{cell}_3"]
-
-
-def test_weights_of_another_architecture_are_refused(
-    tiny: Config, trained: Workspace, bundle: Bundle
-) -> None:
-    other = replace(bundle.manifest.architecture, num_highways=0)
-    with pytest.raises(ValueError, match=r"its architecture is not the configuration's"):
-        load_weights(bundle.folder, other)
-
-
-def test_fine_tuning_starts_from_the_bundle(tiny: Config, bundle: Bundle, tmp_path: Path) -> None:
-    """One step at a learning rate of nearly zero: the weights are still the bundle's."""
-    training = replace(tiny.training, total_tokens=128, learning_rate=1e-9, evaluate_every_steps=1)
-    workspace = Workspace(tmp_path / "work")
-    assert pipeline.train(replace(tiny, training=training), workspace, resume=False, init_from=bundle.folder)
-    assert workspace.tokenizer_path.read_bytes() == (bundle.folder / "tokenizer.model").read_bytes()
-    tensors, _ = load_checkpoint(workspace.checkpoint_path)
-    for name, tensor in load_weights(bundle.folder, bundle.manifest.architecture).items():
-        torch.testing.assert_close(tensors[name], tensor, rtol=0, atol=1e-7)
-
-
-def test_fine_tuning_from_a_corrupt_bundle_is_refused(tiny: Config, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"manifest\.json: expected a file, found none"):
-        pipeline.train(tiny, Workspace(tmp_path / "work"), resume=False, init_from=tmp_path)
 
 
 def test_rounding_refuses_what_is_not_finite() -> None:

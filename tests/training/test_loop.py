@@ -11,6 +11,7 @@ import torch
 
 from tests.training.conftest import copy_workspace
 from tests.training.runs import (
+    LONG,
     TOKENS_PER_STEP,
     assert_same_checkpoint,
     assert_same_tensors,
@@ -29,10 +30,6 @@ from training.loop import learning_rate
 from training.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("every_step")
-
-LONG = {"checkpoint_every_s": 1e9, "evaluate_every_steps": 10}
-"""No checkpoint but the last."""
-
 
 # The schedule
 

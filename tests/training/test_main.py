@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.training.runs import (
+    REPOSITORY,
     TOKENS_PER_STEP,
     refused,
     run_python,
@@ -16,6 +17,7 @@ from tests.training.runs import (
 from training.__main__ import main
 from training.workspace import Workspace
 
+KOREAN = REPOSITORY / "tests" / "data" / "corpus.ko.txt"
 COMMANDS = ["run", "tokenizer", "train", "evaluate", "export", "probe"]
 
 
@@ -138,8 +140,35 @@ def test_a_text_that_is_wrong(
     path = tmp_path / name
     if data is not None:
         path.write_bytes(data)
-    line = refused(capsys, command, config, "--work", tmp_path / "work", option, f"en={path}")
+    texts = (option, f"en={path}", option, f"ko={KOREAN}")
+    line = refused(capsys, command, config, "--work", tmp_path / "work", *texts)
     assert line.startswith(f"{path}: {message}")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_a_language_that_is_named_and_not_read_or_read_and_not_named(
+    command: str, config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = ("--work", tmp_path / "work")
+    assert refused(capsys, command, config, *work, "--train", f"ko={KOREAN}") == (
+        "bundle.languages: expected text of every language in data.train, got none of 'en'"
+    )
+    assert refused(capsys, command, config, *work, "--heldout", f"kr={KOREAN}") == (
+        "data.heldout: expected a language of bundle.languages (en, ko), got 'kr'"
+    )
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_a_network_or_a_window_larger_than_the_memory(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for size in ({"hidden_dim": 100_000}, {"batch_size": 1_000_000, "bptt_length": 1_000_000}):
+        path = write_config(tmp_path, **size)
+        line = refused(capsys, command, path, "--work", tmp_path / "work")
+        assert line.startswith("the network needs at least ")
+        assert line.endswith("training.batch_size or training.bptt_length for the window")
     assert not (tmp_path / "work").exists()
 
 
@@ -148,7 +177,8 @@ def test_a_text_shorter_than_one_batch(
 ) -> None:
     path = tmp_path / "short.txt"
     path.write_text("The river bank.\n")
-    line = refused(capsys, "run", config, "--work", tmp_path / "work", "--train", f"en={path}")
+    texts = ("--train", f"en={path}", "--train", f"ko={path}")
+    line = refused(capsys, "run", config, "--work", tmp_path / "work", *texts)
     assert line == (
         "data.train: shorter than one batch: expected 136 characters or more, for a batch is "
         "batch_size x (bptt_length + 1) = 136 tokens"
@@ -203,7 +233,7 @@ def test_a_bundle_to_start_from_that_is_none(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(capsys, "train", config, "--work", tmp_path / "work", "--init-from", tmp_path / "none")
-    assert str(tmp_path / "none") in line
+    assert line == f"{tmp_path / 'none'}/manifest.json: expected a file, found none"
     assert not (tmp_path / "work").exists()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations, product
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from model.architecture import Cell
 from tests.training.plain_step import (
@@ -19,6 +22,7 @@ from tests.training.plain_step import (
     plain_run,
     taken,
 )
+from training import network_step
 from training.network_step import LockedDropout, StepResult
 from training.workspace import Workspace
 
@@ -52,6 +56,37 @@ def test_dropout_follows_from_seed_step_and_direction() -> None:
         assert not torch.equal(again(x_TBD), mask)  # the next layer's
     for other in list(masks.values())[1:]:
         assert 0.4 < (other == masks[1, 2, 0]).float().mean() < 0.6
+
+
+def test_no_two_steps_rows_or_directions_of_a_run_drop_the_same(
+    material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The masks that a step really draws, of two processes and two steps, the same in a second run."""
+    model = material.model()
+    windows = material.windows(2)
+    masks: dict[tuple[int, ...], Tensor] = {}
+
+    class Noted(LockedDropout):
+        def __init__(self, probability: float, seed: Sequence[int], device: torch.device) -> None:
+            super().__init__(probability, seed, device)
+            masks[tuple(seed)] = super().__call__(torch.ones(1, B, 64))
+
+    monkeypatch.setattr(network_step, "LockedDropout", Noted)
+    runs = []
+    for _ in range(2):
+        masks.clear()
+        losses = {}
+        for first_row in (0, 4):
+            run = material.step(model, dropout=0.5, first_row=first_row)
+            losses[first_row] = [run(window, step).losses for step, window in enumerate(windows)]
+        runs.append((losses, dict(masks)))
+    (losses, drawn), (losses_again, drawn_again) = runs
+    assert set(drawn) == set(product([1], [0, 4], [0, 1], [0, 1]))  # seed, first row, step, direction
+    for one, other in combinations(drawn.values(), 2):
+        assert 0.35 < (one == other).float().mean() < 0.65
+    assert losses[0][0] != losses[4][0]
+    assert losses == losses_again
+    assert all(torch.equal(mask, drawn_again[seed]) for seed, mask in drawn.items())
 
 
 def test_no_dropout_changes_nothing() -> None:

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 import sentencepiece
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.characters import Alphabet
 from model.tokenizer import SentencePieceTokenizer
 from tests.training.runs import run_python
 from training.config import Config, TokenizerConfig
 from training.corpus import check_texts
-from training.tokenizer import MAX_LINE_CHARACTERS, build_alphabet, sample_lines, train_tokenizer
+from training.tokenizer import MAX_LINE_CHARACTERS, _draw, build_alphabet, sample_lines, train_tokenizer
 
 SMALL = TokenizerConfig(vocabulary_size=36, alphabet="jamo", min_character_count=2)
 TEXT = ["the bank of the river", "a bat in the dark", "spring and light", "배가 고프다", "눈이 오는 밤에"] * 4
@@ -64,6 +69,35 @@ def test_the_sample_is_drawn_from_everywhere_and_follows_the_seed(tmp_path: Path
     assert min(by_file["first"], by_file["second"]) > 0.3 * len(sample)
     assert sample_lines(files, 2000, seed=1) == sample
     assert sample_lines(files, 2000, seed=2) != sample
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9), max_size=60),
+    st.integers(1, 300),
+    st.integers(0, 3),
+)
+def test_the_sample_is_the_shortest_beginning_of_a_shuffled_text_that_is_large_enough(
+    lines: list[str], least: int, seed: int
+) -> None:
+    """What keeping every line and putting all into the order of their random numbers would give."""
+    rng = random.Random(seed)
+    shuffled = [line for _, line in sorted((rng.random(), line) for line in lines)]
+    sizes = np.cumsum([num_bytes([line]) for line in shuffled])
+    expected = shuffled[: int(np.searchsorted(sizes, least)) + 1]
+    assert _draw(lines, least, random.Random(seed)) == expected
+
+
+def test_no_more_lines_are_held_than_the_sample_has() -> None:
+    """Of a text of 20 MB, a sample of 200 kB: the process's memory grows by little more."""
+    lines = (f"{number:06}" + "x" * 994 for number in range(20_000))
+    tracemalloc.start()
+    try:
+        sample = _draw(lines, 200_000, random.Random(1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(sample) == 200
+    assert peak < 500_000
 
 
 def test_a_long_line_is_cut(tmp_path: Path) -> None:

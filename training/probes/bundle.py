@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model.bundle import Bundle
 from model.characters import Alphabet
+from model.files import CHARACTERS_FILE, TOKENIZER_FILE
 from model.runtime import Runtime
 from model.tokenizer import SentencePieceTokenizer
 from training.probes.encoded import EncodedSource
@@ -43,8 +44,8 @@ def probe_bundle(
 def open_bundle(bundle: Bundle, num_threads: int) -> EncodedSource:
     """The layers of the files that are served, through ONNX Runtime."""
     return EncodedSource(
-        SentencePieceTokenizer(bundle.folder / "tokenizer.model"),
-        Alphabet.load(bundle.folder / "characters.json"),
+        SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE),
+        Alphabet.load(bundle.folder / CHARACTERS_FILE),
         Runtime(bundle, num_threads=1),
         bundle.manifest.architecture.num_vector_layers,
         num_workers=num_threads,

@@ -51,7 +51,7 @@ def test_the_default_is_the_average_of_the_layers(client: httpx.Client) -> None:
     reply = embed(client, "@")
     assert reply == embed(client, "@", layer="average")
     assert reply["layer_weights"] == [1 / 3, 1 / 3, 1 / 3]
-    np.testing.assert_allclose(reply["embeddings"][0]["vectors"], [[64, 1, 1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(reply["embeddings"][0]["vectors"], [[64, 0, 1, 0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -76,13 +76,13 @@ def test_an_inline_mix(client: httpx.Client) -> None:
     reply = embed(client, "@", mix={"weights": [1, 0.5, -0.25], "gamma": 2})
     assert (reply["layer_weights"], reply["gamma"]) == ([1.0, 0.5, -0.25], 2.0)
     # (1 + 0.5 - 0.25) x 2 of what is the same in all layers; layer numbers 0, 1, 2 weighted give 0
-    assert reply["embeddings"][0]["vectors"] == [[64 * 2.5, 0.0, 2.5, 0.0]]
+    assert reply["embeddings"][0]["vectors"] == [[64 * 2.5, 0.0, 0.0, 0.0]]
 
 
 def test_scalars_through_softmax(client: httpx.Client) -> None:
     reply = embed(client, "@", mix={"scalars": [0, 0, -1e6]})
     assert (reply["layer_weights"], reply["gamma"]) == ([0.5, 0.5, 0.0], 1.0)
-    assert reply["embeddings"][0]["vectors"] == [[64.0, 0.5, 1.0, 0.0]]
+    assert reply["embeddings"][0]["vectors"] == [[64.0, 0.0, 0.5, 0.0]]
 
 
 def test_words_of_a_string_are_listed_and_those_of_a_list_are_not(client: httpx.Client) -> None:
@@ -93,7 +93,7 @@ def test_words_of_a_string_are_listed_and_those_of_a_list_are_not(client: httpx.
         "vectors": [expected_vector("a", 0, 2, 0), expected_vector("b", 0, 2, 1)],
         "num_tokens": 2,
     }
-    mean = [(number("a") + number("-c")) / 2, 0.0, 3.0, 0.5]
+    mean = [(number("a") + number("-c")) / 2, 0.5, 0.0, 1.5]
     assert words["vectors"] == [mean, expected_vector("b", 0, 3, 2)]
     assert "words" not in words
 
@@ -101,10 +101,10 @@ def test_words_of_a_string_are_listed_and_those_of_a_list_are_not(client: httpx.
 @pytest.mark.parametrize(
     ("pool", "row"),
     [
-        ("sentence", [97.0, 0.0, 3.0, 1.0]),
-        ("sentence_max", [98.0, 0.0, 3.0, 2.0]),
-        ("sentence_first", [96.0, 0.0, 3.0, 0.0]),
-        ("sentence_last", [97.0, 0.0, 3.0, 2.0]),
+        ("sentence", [97.0, 1.0, 0.0, 1.0]),
+        ("sentence_max", [98.0, 2.0, 0.0, 2.0]),
+        ("sentence_first", [96.0, 0.0, 0.0, 2.0]),
+        ("sentence_last", [97.0, 2.0, 0.0, 0.0]),
     ],
 )
 def test_one_row_for_a_sentence(client: httpx.Client, pool: str, row: list[float]) -> None:

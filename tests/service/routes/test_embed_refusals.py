@@ -103,7 +103,7 @@ def test_a_word_of_white_space_is_a_word(client: httpx.Client) -> None:
         (
             {"mix": {"weights": [1, 0, 0]}, "layer": 0},
             "invalid_request",
-            "expected at most one of layer and mix, got both",
+            "expected at most one of task, tasks, mix and layer, got mix and layer",
             "layer",
         ),
         ({"model": "other"}, "unknown_model", 'expected "fake", got the string "other"', "model"),

@@ -1,0 +1,99 @@
+"""Probabilities that mean what they say: temperature, log loss, expected calibration error.
+
+probabilities = softmax(scores / temperature + prior). The prior (log frequencies, or 0) is not divided: however
+little the scores can be trusted, the labels' frequencies can.
+
+Shape letters: N examples, K labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+NUM_BINS = 10
+_TEMPERATURES = (1e-3, 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a fit says about examples it has not seen.
+
+    scores_NK: -inf where an example has fewer than K labels to choose from; prior_NK likewise; targets_N: the
+    right column, -1 when the fit does not know the label, so that no answer is right.
+    """
+
+    scores_NK: Doubles
+    prior_NK: Doubles
+    targets_N: Integers
+
+    def probabilities(self, temperature: float) -> Doubles:
+        """float64 (N, K), rows that sum to 1."""
+        scores_NK = np.where(np.isfinite(self.scores_NK), self.scores_NK, 0.0) / temperature
+        return softmax_rows(np.where(np.isfinite(self.scores_NK), scores_NK + self.prior_NK, -np.inf))
+
+    def rows(self, chosen: Booleans | Integers) -> Scored:
+        return Scored(self.scores_NK[chosen], self.prior_NK[chosen], self.targets_N[chosen])
+
+
+def softmax_rows(scores_NK: Doubles) -> Doubles:
+    """exp of each row's scores over their sum; each row has a finite score."""
+    exponentials_NK = np.exp(scores_NK - scores_NK.max(axis=1, keepdims=True))
+    result: Doubles = exponentials_NK / exponentials_NK.sum(axis=1, keepdims=True)
+    return result
+
+
+def log_losses(probabilities_NK: Doubles, targets_N: Integers) -> Doubles:
+    """Return -log of the right label's probability for the rows that have a right label."""
+    rows = np.flatnonzero(targets_N >= 0)
+    own_N = probabilities_NK[rows, targets_N[rows]]
+    losses_N: Doubles = -np.log(np.maximum(own_N, np.finfo(np.float64).tiny))
+    return losses_N
+
+
+def fit_temperature(scored: Scored) -> float:
+    """Return the temperature with the lowest mean log loss, 0.001 to 1,000,000; 1 when nothing is known."""
+    from scipy.optimize import minimize_scalar  # not at import: a server that fits nothing does without
+
+    known = scored.rows(scored.targets_N >= 0)
+    if not len(known.targets_N):
+        return 1.0
+
+    def mean_loss(log_temperature: float) -> float:
+        probabilities_NK = known.probabilities(float(np.exp(log_temperature)))
+        return float(log_losses(probabilities_NK, known.targets_N).mean())
+
+    bounds = tuple(np.log(_TEMPERATURES))
+    result = minimize_scalar(mean_loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(result.x))
+
+
+def cross_fitted(scored: Scored) -> Doubles:
+    """Return probabilities in which no example had a say in its own temperature.
+
+    The temperature of even rows is fitted on odd rows, and the other way round.
+    """
+    even_N = np.arange(len(scored.targets_N)) % 2 == 0
+    probabilities_NK = np.empty(scored.scores_NK.shape)
+    for own, other in ((even_N, ~even_N), (~even_N, even_N)):
+        probabilities_NK[own] = scored.rows(own).probabilities(fit_temperature(scored.rows(other)))
+    return probabilities_NK
+
+
+def expected_calibration_error(probabilities_NK: Doubles, targets_N: Integers) -> float:
+    """Mean distance between confidence and share right, over 10 bins of equal width, weighted by their size.
+
+    Source: Guo et al. 2017 (arXiv:1706.04599), equation 3.
+    """
+    confidence_N = probabilities_NK.max(axis=1)
+    right_N = (probabilities_NK.argmax(axis=1) == targets_N).astype(np.float64)
+    bin_N = np.minimum((confidence_N * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    # |sum of confidence - sum of right| in a bin is its size times the distance.
+    distance = np.abs(np.bincount(bin_N, weights=confidence_N - right_N, minlength=NUM_BINS))
+    return float(distance.sum() / len(targets_N))

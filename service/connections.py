@@ -1,0 +1,84 @@
+"""A client's connection: uvicorn's, and what it leaves open — clients that send or take nothing.
+
+uvicorn closes a connection that is idle after a reply. It waits for ever for the first request and for the
+rest of a request's headers, and it keeps a reply that nobody reads for as long as the connection lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+PROGRESS_BYTES = 64 * 1024
+"""What a reader must take within the time limit: less is a trickle that only holds memory."""
+
+
+class ConnectionConfig(uvicorn.Config):
+    """uvicorn's settings, and how long a reader may stand still."""
+
+    def __init__(self, app: Any, *, write_timeout_s: float, **details: Any) -> None:
+        super().__init__(app, http=Connection, **details)
+        self.write_timeout_s = write_timeout_s
+
+
+class Connection(HttpToolsProtocol):
+    """One connection, with time limits in both directions."""
+
+    config: ConnectionConfig
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reader_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def data_received(self, data: bytes) -> None:
+        # uvicorn would stop this timer at the first byte; it goes on until a request has begun.
+        waiting, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        super().data_received(data)
+        if waiting is None:
+            return
+        has_begun = self.cycle is not None and not self.cycle.response_complete
+        if has_begun or self.timeout_keep_alive_task is not None:
+            waiting.cancel()
+        else:
+            self.timeout_keep_alive_task = waiting
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._stop_watching()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+
+    def _watch_reader(self) -> None:
+        self._stop_watching()
+        waiting_bytes = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(
+            self.config.write_timeout_s, self._check_reader, waiting_bytes
+        )
+
+    def _check_reader(self, waiting_bytes: int) -> None:
+        """waiting_bytes: of the reply, when the timer was set. While they wait none are added."""
+        if waiting_bytes - self.transport.get_write_buffer_size() < PROGRESS_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    def _stop_watching(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None

@@ -1,0 +1,68 @@
+"""What every reply carries beside its own headers: how a browser may treat it, how long its parts took."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.work import Timings, Work
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    # /docs is the page that needs the most: its own scripts and styles, styles that its script sets, pictures
+    # inside its stylesheet, and calls to this server.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    # A reply is made from a client's text: it is for that client, now.
+    "Cache-Control": "no-store",
+}
+
+
+class ReplyHeaders:
+    """ASGI middleware: add the headers; what a route has set itself stays."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dressed_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY.items():
+                    headers.setdefault(name, value)
+                work: Work | None = scope.get("state", {}).get("work")
+                if work is not None:
+                    headers["Server-Timing"] = server_timing(work.timings)
+            await send(message)
+
+        await self.app(scope, receive, dressed_send)
+
+
+def server_timing(timings: Timings) -> str:
+    """Return the header's value, in milliseconds. Source: W3C Server Timing."""
+    parts = {
+        "tokenize": timings.tokenize_s,
+        "queue": timings.queue_s,
+        "compute": timings.compute_s,
+        "serialize": timings.serialize_s,
+    }
+    return ", ".join(f"{name};dur={seconds * 1000:.3f}" for name, seconds in parts.items())
+
+
+class HeadAsGet:
+    """ASGI middleware: a HEAD request is answered as GET would be; the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        as_get = {**scope, "method": "GET"}  # the server's own scope must go on saying HEAD
+        try:
+            await self.app(as_get, receive, send)
+        finally:
+            scope["route"] = as_get.get("route")

@@ -1,0 +1,159 @@
+"""POST /v1/embeddings and GET /v1/models: OpenAI's wire format, for the clients that speak it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from model.tokenizer import Tokenized
+from service import wire
+from service.backend import Floats
+from service.body import read_json
+from service.embedder import Embedder
+from service.error_formats import OPENAI
+from service.errors import ErrorType, documented
+from service.foreign_texts import Texts, check_dimensions, check_reply, mean_vectors
+from service.long_reply import LongReply, Piece, gathered
+from service.mixes import Mix, MixStore, average, named_mix
+from service.openai_schemas import (
+    OpenAIEmbeddingsReply,
+    OpenAIEmbeddingsRequest,
+    OpenAIModel,
+    OpenAIModelList,
+)
+from service.openapi import json_body
+from service.pooling import normalized
+from service.registry import Registry
+from service.reply_size import JSON_NUMBER_BYTES
+from service.schemas import Encoding
+from service.work import Work
+
+router = APIRouter(tags=["OpenAI"])
+
+ERRORS = documented(
+    ErrorType.malformed_body,
+    ErrorType.invalid_request,
+    ErrorType.unknown_model,
+    ErrorType.unknown_task,
+    ErrorType.wrong_model,
+    ErrorType.unsupported_media_type,
+    ErrorType.body_too_large,
+    ErrorType.too_many_inputs,
+    ErrorType.input_too_long,
+    ErrorType.too_many_tokens,
+    ErrorType.reply_too_large,
+    ErrorType.queue_full,
+    ErrorType.engine_failed,
+    ErrorType.internal_error,
+    ErrorType.not_ready,
+    ErrorType.deadline_exceeded,
+    told=OPENAI,
+)
+
+BASE64_VALUE_BYTES = 4 * 4 / 3
+"""Of a float32."""
+
+EXAMPLE = {"model": "enko", "input": ["The bank lent him money.", "강에서 배를 탔다"]}
+
+
+@router.post(
+    "/v1/embeddings",
+    name="openai_embeddings",
+    summary="Embed texts, as OpenAI's API does",
+    response_model=None,
+    responses={200: {"model": OpenAIEmbeddingsReply}, **ERRORS},
+    openapi_extra=json_body(OpenAIEmbeddingsRequest, EXAMPLE),
+)
+async def embeddings(request: Request) -> Response:
+    """Return one vector for each text: the mean of its tokens, the layers mixed as `model` says, scaled to
+    length 1."""
+    registry: Registry = request.app.state.registry
+    work = Work.of(request)
+    body = await read_json(request, OpenAIEmbeddingsRequest)
+    embedder, mix = await _model(request, body.model)
+    check_dimensions(body.dimensions, embedder)
+    texts, encoding = Texts.of("input", body.input), body.encoding_format or "float"
+    value_bytes = JSON_NUMBER_BYTES if encoding == "float" else BASE64_VALUE_BYTES
+    check_reply(request, embedder, len(texts.texts), value_bytes)
+    encoded = await texts.encoded(request, embedder, mix, work)
+    started_s = time.monotonic()
+    loop = asyncio.get_running_loop()
+    pieces = await loop.run_in_executor(registry.workers, _reply, body.model, encoding, encoded)
+    work.timings.serialize_s = time.monotonic() - started_s
+    return LongReply(pieces, "application/json")
+
+
+@router.get(
+    "/v1/models",
+    name="openai_models",
+    summary="List the models, as OpenAI's API does",
+    responses=documented(ErrorType.internal_error, told=OPENAI),
+)
+async def models(request: Request) -> OpenAIModelList:
+    """Return every bundle that is served, each with its layers averaged; tasks are listed elsewhere."""
+    registry: Registry = request.app.state.registry
+    return OpenAIModelList(object="list", data=[_described(registry, name) for name in registry.names])
+
+
+@router.get(
+    "/v1/models/{model:path}",
+    name="openai_model",
+    summary="Describe one model, as OpenAI's API does",
+    responses=documented(
+        ErrorType.unknown_model,
+        ErrorType.unknown_task,
+        ErrorType.wrong_model,
+        ErrorType.internal_error,
+        ErrorType.not_ready,
+        told=OPENAI,
+    ),
+)
+async def model(request: Request, model: str) -> OpenAIModel:
+    """Return the model when /v1/embeddings would take it: `NAME` or `NAME:TASK`."""
+    await _model(request, model)
+    return _described(request.app.state.registry, model)
+
+
+async def _model(request: Request, model: str) -> tuple[Embedder, Mix]:
+    """Return what `NAME` or `NAME:TASK` stands for. Raises ServiceError."""
+    registry: Registry = request.app.state.registry
+    store: MixStore = request.app.state.mix_store
+    name, task = _parts(model, registry.names)
+    embedder = registry.embedder(name)
+    if task is None:
+        return embedder, average(embedder.num_layers)
+    return embedder, await named_mix(store, embedder.sha256, task, "model")
+
+
+def _parts(model: str, names: Sequence[str]) -> tuple[str, str | None]:
+    """Return a bundle's name, which may have colons of its own, and the task after it."""
+    if model in names:
+        return model, None
+    name = max((name for name in names if model.startswith(f"{name}:")), key=len, default=None)
+    return (model, None) if name is None else (name, model.removeprefix(f"{name}:"))
+
+
+def _described(registry: Registry, model: str) -> OpenAIModel:
+    return OpenAIModel(id=model, object="model", created=registry.opened_s, owned_by="polyseme")
+
+
+def _reply(model: str, encoding: Encoding, encoded: Sequence[tuple[Tokenized, Floats]]) -> deque[Piece]:
+    """Return the body of the reply; this runs on a worker thread."""
+    num_tokens = sum(sum(tokenized.visible) for tokenized, _ in encoded)
+    document = {
+        "object": "list",
+        "model": model,
+        "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
+    }
+    vectors_BD = normalized(mean_vectors(encoded)).astype("<f4", copy=False)
+    data = wire.listed(_embedding(i, vector_D, encoding) for i, vector_D in enumerate(vectors_BD))
+    return gathered(wire.with_field(document, "data", data))
+
+
+def _embedding(index: int, vector_D: Floats, encoding: Encoding) -> list[bytes]:
+    value = wire.numbers(vector_D) if encoding == "float" else wire.base64(vector_D)
+    return wire.with_field({"object": "embedding", "index": index}, "embedding", value)

@@ -1,0 +1,256 @@
+"""TEI's wire format (Hugging Face text-embeddings-inference), for the clients that speak it.
+
+TEI serves one model and its requests name none: with several bundles, these paths serve the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from model.tokenizer import BOUNDARY_ID, Tokenized
+from service import wire
+from service.backend import Floats
+from service.body import read_json
+from service.embedder import Embedder
+from service.error_formats import TEI
+from service.errors import ErrorType, ServiceError, documented
+from service.foreign_texts import Texts, check_dimensions, check_reply, mean_vectors, visible_vectors
+from service.long_reply import LongReply, gathered
+from service.mixes import average
+from service.openapi import json_body
+from service.pooling import normalized
+from service.registry import Registry
+from service.reply_size import JSON_NUMBER_BYTES
+from service.sentences import NUM_BOUNDARIES
+from service.tei_schemas import (
+    TEIEmbedAllRequest,
+    TEIEmbedRequest,
+    TEIInfo,
+    TEIModelType,
+    TEIPooling,
+    TEISimilarityRequest,
+    TEIToken,
+    TEITokenizeRequest,
+)
+from service.version import package_version
+from service.wire import Pieces
+from service.work import Work
+
+router = APIRouter(tags=["TEI"])
+
+_TEXT_ERRORS = (
+    ErrorType.malformed_body,
+    ErrorType.invalid_request,
+    ErrorType.unsupported_media_type,
+    ErrorType.body_too_large,
+    ErrorType.too_many_inputs,
+    ErrorType.input_too_long,
+    ErrorType.too_many_tokens,
+    ErrorType.internal_error,
+    ErrorType.not_ready,
+    ErrorType.deadline_exceeded,
+)
+_ENGINE_ERRORS = (*_TEXT_ERRORS, ErrorType.queue_full, ErrorType.engine_failed)
+TEXT_ERRORS = documented(*_TEXT_ERRORS, told=TEI)
+SIMILARITY_ERRORS = documented(*_ENGINE_ERRORS, told=TEI)
+ERRORS = documented(*_ENGINE_ERRORS, ErrorType.reply_too_large, told=TEI)
+
+EXAMPLE = {"inputs": ["The bank lent him money.", "강에서 배를 탔다"]}
+SIMILARITY_EXAMPLE = {
+    "inputs": {"source_sentence": "The bank lent him money.", "sentences": ["A loan.", "The river bank."]}
+}
+
+
+# The decorator nearest to the function is listed first.
+@router.post(
+    "/",
+    name="tei_root",
+    summary="The same as /embed",
+    response_model=None,
+    responses={200: {"model": list[list[float]]}, **ERRORS},
+    openapi_extra=json_body(TEIEmbedRequest, EXAMPLE),
+)
+@router.post(
+    "/embed",
+    name="tei_embed",
+    summary="Embed texts, as TEI does",
+    response_model=None,
+    responses={200: {"model": list[list[float]]}, **ERRORS},
+    openapi_extra=json_body(TEIEmbedRequest, EXAMPLE),
+)
+async def embed(request: Request) -> Response:
+    """Return one vector for each text: the mean of its tokens, the layers averaged."""
+    work = Work.of(request)
+    body = await read_json(request, TEIEmbedRequest)
+    embedder = _served(request)
+    check_dimensions(body.dimensions, embedder)
+    texts = Texts.of("inputs", body.inputs)
+    check_reply(request, embedder, len(texts.texts), JSON_NUMBER_BYTES)
+    encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work)
+
+    def reply() -> Pieces:
+        vectors_BD = mean_vectors(encoded)
+        return wire.numbers(normalized(vectors_BD) if body.normalize else vectors_BD)
+
+    return await _sent(request, work, reply)
+
+
+@router.post(
+    "/embed_all",
+    name="tei_embed_all",
+    summary="Embed the tokens of texts, as TEI does",
+    response_model=None,
+    responses={200: {"model": list[list[list[float]]]}, **ERRORS},
+    openapi_extra=json_body(TEIEmbedAllRequest, EXAMPLE),
+)
+async def embed_all(request: Request) -> Response:
+    """Return one vector for each token of each text, the layers averaged.
+
+    The tokens are those that /tokenize lists without special ones: boundaries have no vectors.
+    """
+    work = Work.of(request)
+    body = await read_json(request, TEIEmbedAllRequest)
+    embedder = _served(request)
+
+    def check(tokenized: Sequence[Tokenized]) -> None:
+        num_vectors = sum(sum(tokens.visible) for tokens in tokenized)
+        check_reply(request, embedder, num_vectors, JSON_NUMBER_BYTES)
+
+    texts = Texts.of("inputs", body.inputs)
+    encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work, check)
+    return await _sent(
+        request, work, lambda: wire.listed(wire.numbers(visible_vectors(*text)) for text in encoded)
+    )
+
+
+@router.post(
+    "/tokenize",
+    name="tei_tokenize",
+    summary="Tokenise texts, as TEI does",
+    response_model=None,
+    responses={200: {"model": list[list[TEIToken]]}, **TEXT_ERRORS},
+    openapi_extra=json_body(TEITokenizeRequest, EXAMPLE),
+)
+async def tokenize(request: Request) -> Response:
+    """Return the tokens of each text. Those of white space alone are left out, as in every reply."""
+    work = Work.of(request)
+    body = await read_json(request, TEITokenizeRequest)
+    embedder = _served(request)
+    texts = Texts.of("inputs", body.inputs)
+    tokenized = await texts.tokenized(request, embedder, work)
+    _check_size(request, tokenized)
+
+    def reply() -> Pieces:
+        boundary = embedder.vocabulary[BOUNDARY_ID] if body.add_special_tokens else None
+        pairs = zip(texts.texts, tokenized, strict=True)
+        lists = ([orjson.dumps(_tokens(text, tokens, boundary))] for text, tokens in pairs)
+        return wire.listed(lists)
+
+    return await _sent(request, work, reply)
+
+
+@router.post(
+    "/similarity",
+    name="tei_similarity",
+    summary="Compare a text with others, as TEI does",
+    response_model=None,
+    responses={200: {"model": list[float]}, **SIMILARITY_ERRORS},
+    openapi_extra=json_body(TEISimilarityRequest, SIMILARITY_EXAMPLE),
+)
+async def similarity(request: Request) -> Response:
+    """Return the cosine between the source sentence's vector and that of each of the others."""
+    work = Work.of(request)
+    body = await read_json(request, TEISimilarityRequest)
+    embedder = _served(request)
+    texts = Texts([body.inputs.source_sentence, *body.inputs.sentences], _similarity_place)
+    encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work)
+    return await _sent(request, work, lambda: wire.numbers(_cosines(mean_vectors(encoded))))
+
+
+@router.get(
+    "/info",
+    name="tei_info",
+    summary="The model and its limits, as TEI tells them",
+    responses=documented(ErrorType.internal_error, ErrorType.not_ready, told=TEI),
+)
+async def info(request: Request) -> TEIInfo:
+    """Return which model TEI's paths serve, and how much a request may hold."""
+    registry: Registry = request.app.state.registry
+    embedder, settings = _served(request), registry.settings
+    return TEIInfo(
+        model_id=embedder.name,
+        model_sha=embedder.sha256,
+        model_dtype="float32",
+        model_type=TEIModelType(embedding=TEIPooling(pooling="mean")),
+        max_concurrent_requests=settings.queue_tokens // (1 + NUM_BOUNDARIES),
+        max_input_length=settings.queue_tokens - NUM_BOUNDARIES,
+        max_batch_tokens=settings.batch_tokens,
+        max_batch_requests=None,
+        max_client_batch_size=settings.max_inputs,
+        auto_truncate=False,
+        tokenization_workers=registry.num_threads,
+        version=package_version(),
+        sha=None,
+        docker_label=None,
+    )
+
+
+def _served(request: Request) -> Embedder:
+    registry: Registry = request.app.state.registry
+    return registry.embedder(next(iter(registry.names), None))
+
+
+async def _sent(request: Request, work: Work, reply: Callable[[], Pieces]) -> Response:
+    """Make the body of the reply on a worker thread."""
+    registry: Registry = request.app.state.registry
+    loop = asyncio.get_running_loop()
+    started_s = time.monotonic()
+    pieces = await loop.run_in_executor(registry.workers, lambda: gathered(reply()))
+    work.timings.serialize_s = time.monotonic() - started_s
+    return LongReply(pieces, "application/json")
+
+
+def _check_size(request: Request, tokenized: Sequence[Tokenized]) -> None:
+    """Raise ServiceError when there are more tokens than could be embedded: their lists take much memory."""
+    registry: Registry = request.app.state.registry
+    most = registry.settings.queue_tokens
+    num_tokens = sum(len(tokens) + NUM_BOUNDARIES for tokens in tokenized)
+    if num_tokens > most:
+        message = f"expected at most {most} tokens in one request, got {num_tokens}"
+        raise ServiceError(ErrorType.too_many_tokens, message)
+
+
+def _tokens(text: str, tokenized: Tokenized, boundary: str | None) -> list[dict[str, Any]]:
+    spans = zip(tokenized.ids, tokenized.starts, tokenized.ends, tokenized.visible, strict=True)
+    tokens: list[dict[str, Any]] = [
+        {"id": id, "text": text[start:end], "special": False, "start": start, "stop": end}
+        for id, start, end, visible in spans
+        if visible
+    ]
+    if boundary is None:
+        return tokens
+    special = {"id": BOUNDARY_ID, "text": boundary, "special": True, "start": None, "stop": None}
+    return [special, *tokens, special]
+
+
+def _similarity_place(i: int | None) -> str:
+    if i is None:
+        return "inputs"
+    return f"inputs.sentences[{i - 1}]" if i else "inputs.source_sentence"
+
+
+def _cosines(vectors_BD: Floats) -> Floats:
+    """Return float32 (B - 1): of the first vector with each of the others; 0 with a vector of zeros."""
+    # In float64 because a square of a small float32 is zero.
+    wide_BD = vectors_BD.astype(np.float64)
+    norms_B = np.linalg.norm(wide_BD, axis=1)
+    products = norms_B[0] * norms_B[1:]
+    cosines: Floats = (wide_BD[1:] @ wide_BD[0] / np.where(products == 0, 1, products)).astype(np.float32)
+    return cosines

@@ -1,0 +1,309 @@
+"""The shipped model over HTTP: bulk, latency, long documents, overload. Client and server share the cores.
+
+Every reply that is counted is read and compared with vectors that were computed in this process. Tokens are
+the model's, the two boundaries of each sentence included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import io
+import json
+import random
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from service.backend import open_backend
+from service.embedder import Embedder
+from service.mixes import Mix
+from service.registry import Registry
+from service.settings import Settings
+from service.work import Work
+from tests.benchmarks.bench_inference import MATMUL_SIZE, best_of, matmul_session
+from tests.benchmarks.load import Answer, Call, Client, Floats, ask_all, ask_at_rate, ask_for, assert_near
+from tests.benchmarks.server_process import ROOT, ServerProcess, server_process
+
+NUM_CLIENTS = 8
+SENTENCES_PER_CALL = 32
+LONG_DOCUMENT_TOKENS = 20_000
+OVERLOAD = 10
+
+Expected = tuple[int, Floats]  # of one sentence: its tokens, boundaries included, and its vectors (T, D)
+
+
+class InProcess:
+    """The service's own embedder without HTTP: what is expected of it, and how fast it can be."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._registry = Registry(settings, open_backend)
+        self._registry.open()
+        self.embedder: Embedder = self._registry.embedder(None)
+        self.mix = Mix((1 / self.embedder.num_layers,) * self.embedder.num_layers)
+
+    def close(self) -> None:
+        self._registry.close()
+
+    async def _encode(self, texts: Sequence[str]) -> list[Expected]:
+        encoded = await self.embedder.encode(texts, self.mix, Work())
+        return [
+            (len(tokens) + 2, vectors[[i for i, shown in enumerate(tokens.visible) if shown]])
+            for tokens, vectors in encoded
+        ]
+
+    def expected(self, texts: Sequence[str]) -> list[Expected]:
+        return asyncio.run(self._encode(texts))
+
+    def seconds(self, work: Sequence[Sequence[Sequence[str]]]) -> float:
+        """Return how long it takes to encode lists of calls side by side."""
+
+        async def client(calls: Sequence[Sequence[str]]) -> None:
+            for texts in calls:
+                await self.embedder.encode(texts, self.mix, Work())
+
+        async def together() -> None:
+            await asyncio.gather(*map(client, work))
+
+        started = time.perf_counter()
+        asyncio.run(together())
+        return time.perf_counter() - started
+
+
+def _read_json(content: bytes) -> Iterator[Floats]:
+    for embedding in json.loads(content)["embeddings"]:
+        yield np.array(embedding["vectors"], dtype=np.float32)
+
+
+def _read_base64(content: bytes) -> Iterator[Floats]:
+    for embedding in json.loads(content)["embeddings"]:
+        yield np.frombuffer(base64.b64decode(embedding["vectors"]), "<f4").reshape(embedding["shape"])
+
+
+def _read_arrow(content: bytes) -> Iterator[Floats]:
+    table = pa.ipc.open_stream(content).read_all()
+    dimension = table.schema.field("vectors").type.value_type.list_size
+    for rows in table.column("vectors"):
+        yield rows.values.flatten().to_numpy().reshape(-1, dimension)
+
+
+def _read_npz(content: bytes) -> Iterator[Floats]:
+    with np.load(io.BytesIO(content)) as arrays:
+        vectors, ends = arrays["vectors"], arrays["row_ends"]
+    yield from np.split(vectors, ends[:-1])
+
+
+FORMATS: dict[str, tuple[str, dict[str, str], Callable[[bytes], Iterator[Floats]]]] = {
+    "Arrow": ("application/vnd.apache.arrow.stream", {}, _read_arrow),
+    "npz": ("application/x-npz", {}, _read_npz),
+    "base64": ("application/json", {"encoding": "base64"}, _read_base64),
+    "JSON": ("application/json", {}, _read_json),
+}
+
+
+def embed_call(texts: Sequence[str], expected: Sequence[Expected], form: str = "Arrow") -> Call:
+    accept, fields, read = FORMATS[form]
+
+    def check(content: bytes) -> None:
+        found = list(read(content))
+        assert len(found) == len(expected)
+        for vectors, (_, wanted) in zip(found, expected, strict=True):
+            assert_near(vectors, wanted)
+
+    body = json.dumps({"inputs": texts, **fields}).encode()
+    headers = {"Content-Type": "application/json", "Accept": accept}
+    return Call("/v1/embed", body, headers, sum(num_tokens for num_tokens, _ in expected), check)
+
+
+def corpus() -> list[str]:
+    """The sentences of the tests' corpus, English and Korean in turn."""
+    texts = [
+        (ROOT / "tests" / "data" / f"corpus.{language}.txt").read_text("utf-8") for language in ("en", "ko")
+    ]
+    lines = [[line for line in text.splitlines() if line] for text in texts]
+    return [line for pair in zip(*lines, strict=False) for line in pair]
+
+
+def mixed_lengths(texts: Sequence[str], number: int) -> list[str]:
+    """Return texts of 1 to about 200 tokens, as many of each length."""
+    rng = random.Random(0)
+    words = " ".join(texts).split()
+    made = []
+    for i in range(number):
+        num_words = max(1, round((i + 1) / number * 110))
+        start = rng.randrange(len(words) - num_words)
+        made.append(" ".join(words[start : start + num_words]))
+    rng.shuffle(made)
+    return made
+
+
+def per_s(answers: Sequence[Answer]) -> float:
+    """Tokens per second of the answers that are good."""
+    assert {answer.status for answer in answers} == {200}
+    took_s = max(answer.ended_s for answer in answers) - min(answer.started_s for answer in answers)
+    return sum(answer.call.num_tokens for answer in answers) / took_s
+
+
+def quantiles_ms(answers: Sequence[Answer]) -> tuple[float, float]:
+    """Return the median and the 99th percentile."""
+    percentiles = statistics.quantiles([answer.took_s for answer in answers], n=100)
+    return percentiles[49] * 1e3, percentiles[98] * 1e3
+
+
+def bulk(server: ServerProcess, inside: InProcess, rounds: int) -> None:
+    texts = corpus() * 4
+    chunks = [
+        texts[start : start + SENTENCES_PER_CALL]
+        for start in range(0, len(texts) - SENTENCES_PER_CALL, SENTENCES_PER_CALL)
+    ]
+    expected = [inside.expected(chunk) for chunk in chunks]
+    num_tokens = sum(num for of_chunk in expected for num, _ in of_chunk)
+    best = {"in process": 0.0, **dict.fromkeys(FORMATS, 0.0)}
+    sizes: dict[str, float] = {}
+    for _ in range(rounds):
+        took_s = inside.seconds([chunks[i::NUM_CLIENTS] for i in range(NUM_CLIENTS)])
+        best["in process"] = max(best["in process"], num_tokens / took_s)
+        for form in FORMATS:
+            calls = [embed_call(*pair, form) for pair in zip(chunks, expected, strict=True)]
+            answers = ask_all(server.host, server.port, [calls[i::NUM_CLIENTS] for i in range(NUM_CLIENTS)])
+            best[form] = max(best[form], per_s(answers))
+            sizes[form] = Client(server.host, server.port).ask(calls[0]).num_bytes / calls[0].num_tokens
+    print(f"### Bulk: {NUM_CLIENTS} clients x {SENTENCES_PER_CALL} sentences, all token vectors, float32\n")
+    print("| | tokens/s | of in process | bytes a token |\n|---|---:|---:|---:|")
+    for name, rate in best.items():
+        size = f"{sizes[name]:,.0f}" if name in sizes else ""
+        print(f"| {name} | {rate:,.0f} | {rate / best['in process']:.2f} | {size} |")
+
+
+def latency(server: ServerProcess, inside: InProcess, duration_s: float) -> None:
+    texts = mixed_lengths(corpus(), 200)
+    calls = [embed_call([text], [one]) for text, one in zip(texts, inside.expected(texts), strict=True)]
+    print("\n### Latency: one sentence a request, 1 to 200 tokens\n")
+    print("| clients | p50 ms | p99 ms | tokens/s |\n|---:|---:|---:|---:|")
+    for num_clients in (1, 16, 64):
+        answers = ask_for(server.host, server.port, calls, num_clients, duration_s)
+        p50, p99 = quantiles_ms(answers)
+        print(f"| {num_clients} | {p50:.0f} | {p99:.0f} | {per_s(answers):,.0f} |")
+
+
+def parts(server: ServerProcess, inside: InProcess) -> None:
+    """Where the time of one small request goes, by the server's own account and the client's clock."""
+    text = min(corpus(), key=lambda line: abs(len(line.split()) - 14))
+    call = embed_call([text], inside.expected([text]))
+    client = Client(server.host, server.port)
+    answers = [client.ask(call) for _ in range(300)][50:]
+    total = statistics.median(answer.took_s for answer in answers) * 1e3
+    names = answers[0].server_timing
+    medians = {name: statistics.median(answer.server_timing[name] for answer in answers) for name in names}
+    print(f"\n### One sentence of {call.num_tokens} tokens: where {total:.1f} ms go (medians)\n")
+    print("| | ms |\n|---|---:|")
+    for name, took_ms in medians.items():
+        print(f"| {name} | {took_ms:.2f} |")
+    print(f"| all else: HTTP, JSON, threads, the client | {total - sum(medians.values()):.2f} |")
+
+
+def documents(server: ServerProcess, inside: InProcess) -> None:
+    words = " ".join(corpus()).split()
+    text = " ".join(words * (LONG_DOCUMENT_TOKENS // len(words) + 1))
+    short = corpus()[:8]
+    short_calls = [embed_call([text], [one]) for text, one in zip(short, inside.expected(short), strict=True)]
+    quiet = ask_for(server.host, server.port, short_calls, 1, 5)
+    print("\n### One long document, and short requests beside it\n")
+    print("| tokens | s | us a token | short beside it: p50 ms | slowest ms |\n|---:|---:|---:|---:|---:|")
+    took = [answer.took_s * 1e3 for answer in quiet]
+    print(f"| none | | | {statistics.median(took):.0f} | {max(took):.0f} |")
+    for share in (1 / 16, 1 / 4, 1):
+        document = text[: round(len(text) * share * 0.8)]
+        expected = inside.expected([document])
+        call = embed_call([document], expected)
+        alone = Client(server.host, server.port).ask(call)
+        with ThreadPoolExecutor(1) as elsewhere:
+            beside = elsewhere.submit(Client(server.host, server.port).ask, call)
+            client = Client(server.host, server.port)
+            among: list[Answer] = []
+            while not beside.done():
+                among.append(client.ask(short_calls[len(among) % len(short_calls)]))
+        assert {answer.status for answer in [alone, beside.result(), *among]} == {200}
+        took = [answer.took_s * 1e3 for answer in among]
+        print(
+            f"| {call.num_tokens:,} | {alone.took_s:.2f} | {alone.took_s / call.num_tokens * 1e6:.0f} "
+            f"| {statistics.median(took):.0f} | {max(took):.0f} |"
+        )
+
+
+@contextmanager
+def watched_memory(server: ServerProcess) -> Iterator[list[float]]:
+    """Yield the server's resident MB, one value each second."""
+    seen: list[float] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1):
+            seen.append(server.resident_mb)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+def overload(server: ServerProcess, inside: InProcess, duration_s: float) -> None:
+    texts = corpus()[:SENTENCES_PER_CALL]
+    call = embed_call(texts, inside.expected(texts), "base64")
+    warm = ask_for(server.host, server.port, [call], NUM_CLIENTS, 5)
+    rate = per_s(warm) / call.num_tokens
+    before_ms = quantiles_ms(warm)[0]
+    with watched_memory(server) as resident_mb:
+        answers = ask_at_rate(server.host, server.port, [call], OVERLOAD * rate, 256, duration_s)
+    after = Client(server.host, server.port).ask(call)
+    good = [answer for answer in answers if answer.status == 200]
+    refused = [answer for answer in answers if answer.status == 429]
+    half = len(resident_mb) // 2
+    print(f"\n### Overload: {OVERLOAD} times what it can take, for {duration_s:.0f} s\n")
+    print("| | |\n|---|---:|")
+    print(f"| requests a second: capacity | {rate:.1f} |")
+    print(f"| asked | {len(answers) / duration_s:.1f} |")
+    print(f"| answered, every value right | {len(good) / duration_s:.1f} |")
+    print(f"| refused with 429 | {len(refused) / duration_s:.1f} |")
+    print(f"| anything else | {len(answers) - len(good) - len(refused)} |")
+    print(f"| resident MB: largest in the first half | {max(resident_mb[:half]):.0f} |")
+    print(f"| resident MB: largest in the second half | {max(resident_mb[half:]):.0f} |")
+    print(f"| ms of a request before, one of {NUM_CLIENTS} clients | {before_ms:.0f} |")
+    print(f"| ms of the first request after | {after.took_s * 1e3:.0f} |")
+    assert after.status == 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="of overload; of each latency: a sixth")
+    parser.add_argument("--rounds", type=int, default=3, help="of bulk; the best counts")
+    parser.add_argument("--precision", default="float32")
+    options = parser.parse_args()
+    settings: Any = {"precision": options.precision}
+    matmul_s = best_of(5, {"matmul": matmul_session(2)})["matmul"]
+    rate = 2 * MATMUL_SIZE**3 / matmul_s / 1e9
+    print(f"## Service, enko, {options.precision} (onnxruntime's MatMul in this run: {rate:.0f} GFLOP/s)\n")
+    inside = InProcess(Settings(**settings))
+    with server_process("--precision", options.precision) as server:
+        print(f"Ready after {server.started_in_s:.2f} s, resident {server.resident_mb:.0f} MB.\n")
+        bulk(server, inside, options.rounds)
+        latency(server, inside, options.seconds / 6)
+        parts(server, inside)
+        documents(server, inside)
+        overload(server, inside, options.seconds)
+    inside.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Clients that send nothing, send half, or read nothing; and a thousand that do what they should."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.responses import StreamingResponse
+
+from service.app import create_app
+from service.server import allow_many_connections
+from tests.service.conftest import fake_settings, serving, serving_runtime, wait_until
+from tests.service.fake_backend import FakeRuntime, open_fake
+
+NUM_BYTES = 64 * 1024 * 1024
+"""More than the kernel's buffers of both sides hold."""
+
+
+def connect(client: httpx.Client) -> socket.socket:
+    return socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10)
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[httpx.Client]:
+    with serving_runtime(FakeRuntime(), keep_alive_s=1) as client:
+        yield client
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: x\r\n"])
+def test_a_request_that_never_begins_is_not_waited_for(impatient: httpx.Client, sent: bytes) -> None:
+    with connect(impatient) as connection:
+        started = time.monotonic()
+        connection.sendall(sent)
+        assert connection.recv(1) == b""
+        assert 0.9 < time.monotonic() - started < 5
+
+
+def test_headers_that_trickle_do_not_gain_time(impatient: httpx.Client) -> None:
+    with connect(impatient) as connection:
+        started = time.monotonic()
+        connection.settimeout(0.1)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() - started < 5:
+                connection.sendall(b"G")
+                with contextlib.suppress(TimeoutError):
+                    assert connection.recv(65536).startswith((b"HTTP/1.1 400 ", b""))
+                    break
+        assert time.monotonic() - started < 3
+
+
+def test_an_idle_connection_is_closed_after_its_last_reply(impatient: httpx.Client) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        started = time.monotonic()
+        assert connection.recv(1) == b""
+        assert 0.8 < time.monotonic() - started < 5
+
+
+def test_a_slow_answer_is_no_idle_connection(runtime: FakeRuntime) -> None:
+    runtime.may_run.clear()
+    with serving_runtime(runtime, keep_alive_s=1) as client:
+        timer = threading.Timer(1.5, runtime.may_run.set)
+        timer.start()
+        assert client.post("/v1/embed", json={"inputs": ["a"]}).status_code == 200
+        timer.join()
+
+
+@pytest.fixture(params=["whole", "streamed"])
+def large(request: pytest.FixtureRequest) -> Iterator[tuple[httpx.Client, FastAPI]]:
+    """A server whose clients must read, with a large reply, written at once or in parts."""
+    app = create_app(fake_settings(write_timeout_s=1), open_fake)
+
+    @app.get("/large")
+    async def large() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            num_bytes = NUM_BYTES if request.param == "whole" else 1024 * 1024
+            for _ in range(NUM_BYTES // num_bytes):
+                yield b"x" * num_bytes
+
+        return StreamingResponse(parts(), headers={"Content-Length": str(NUM_BYTES)})
+
+    with serving(app) as client:
+        yield client, app
+
+
+def test_a_reply_that_nobody_reads_is_dropped(large: tuple[httpx.Client, FastAPI]) -> None:
+    client, app = large
+    with connect(client) as connection:
+        started = time.monotonic()
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        assert app.state.drain.num_in_flight <= 1
+        with contextlib.suppress(ConnectionResetError):
+            time.sleep(2.5)  # the reader's own slowness, which the test is about
+            read = 15
+            while part := connection.recv(1024 * 1024):
+                read += len(part)
+            assert read < NUM_BYTES
+        assert time.monotonic() - started < 20
+    wait_until(lambda: app.state.drain.num_in_flight == 0)
+
+
+def test_a_reader_that_is_only_slow_gets_everything(large: tuple[httpx.Client, FastAPI]) -> None:
+    client, _ = large
+    with connect(client) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        read = 0
+        for _ in range(3):
+            time.sleep(0.7)  # slower than one time limit in all, faster than it at every step
+            for _ in range(8):
+                read += len(connection.recv(1024 * 1024))
+        while part := connection.recv(1024 * 1024):
+            read += len(part)
+    assert read > NUM_BYTES
+
+
+def test_a_thousand_connections(runtime: FakeRuntime) -> None:
+    allow_many_connections()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft >= min(hard, 65_536) >= 2200, "both ends of every connection are in this process"
+
+    async def ask(address: str) -> list[int]:
+        limits = httpx.Limits(max_connections=1000)
+        async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+            answers = [client.post("/v1/embed", json={"inputs": [f"a{i}"]}) for i in range(1000)]
+            waiting = asyncio.gather(*answers)
+            replies = await waiting
+        for i, reply in enumerate(replies):
+            assert reply.json()["embeddings"][0]["tokens"][0]["text"] == f"a{i}"
+        return [reply.status_code for reply in replies]
+
+    runtime.may_run.clear()
+    with serving_runtime(runtime) as client:
+        # The engine is let go only when all of them wait: 3 positions each, but for those in its first batch.
+        def all_wait() -> bool:
+            return runtime.queue_depth() >= 3 * 1000 - 1024
+
+        threading.Thread(target=lambda: (wait_until(all_wait, 60), runtime.may_run.set())).start()
+        assert asyncio.run(ask(str(client.base_url))) == [200] * 1000

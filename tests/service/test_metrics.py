@@ -1,0 +1,98 @@
+"""What /metrics says after known requests; no label ever holds what a client has written."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from service.metrics import Metrics
+from tests.service.conftest import serving_runtime, wait_until
+from tests.service.fake_backend import FakeRuntime
+
+
+def value(page: str, series: str) -> float:
+    """Return the value of one series, named with its labels as the page has them."""
+    found = re.findall(rf"^{re.escape(series)} (\S+)$", page, re.MULTILINE)
+    assert len(found) == 1, f"{series} is {len(found)} times in:\n{page}"
+    return float(found[0])
+
+
+def test_requests_tokens_and_times_are_counted(runtime: FakeRuntime) -> None:
+    with serving_runtime(runtime) as client:
+        reply = client.post("/v1/embed", json={"inputs": ["a b", "a b c d"]})
+        assert client.post("/v1/embed", json={"inputs": []}).status_code == 422
+        page = client.get("/metrics")
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    embed = 'method="POST",route="/v1/embed"'
+    expected = {
+        f'polyseme_requests_total{{{embed},status="200"}}': 1,
+        f'polyseme_requests_total{{{embed},status="422"}}': 1,
+        'polyseme_request_seconds_count{route="/v1/embed"}': 2,
+        'polyseme_refused_total{type="invalid_request"}': 1,
+        "polyseme_tokenize_seconds_count": 1,
+        "polyseme_serialize_seconds_count": 1,
+        'polyseme_queue_seconds_count{model="fake"}': 2,
+        'polyseme_tokens_total{model="fake"}': 4 + 6,  # boundaries counted
+        'polyseme_cache_misses_total{model="fake"}': 4,
+        'polyseme_queue_tokens{model="fake"}': 0,
+        "polyseme_ready": 1,
+    }
+    assert {series: value(page.text, series) for series in expected} == expected
+    assert value(page.text, 'polyseme_reply_bytes_total{route="/v1/embed"}') > len(reply.content)
+    batches = value(page.text, 'polyseme_compute_seconds_count{model="fake"}')
+    assert batches == value(page.text, 'polyseme_batch_sentences_count{model="fake"}') == len(runtime.batches)
+    padded = value(page.text, 'polyseme_padded_tokens_total{model="fake"}')
+    assert padded == sum(max(lengths) * len(lengths) for lengths in runtime.batches)
+    digest = "0" * 64
+    assert value(page.text, f'polyseme_model_info{{dimension="4",model="fake",sha256="{digest}"}}') == 1
+    assert re.search(r'^polyseme_build_info\{version="[^"]+"\} 1.0$', page.text, re.MULTILINE)
+
+
+def test_a_queue_shows_its_depth_and_what_left_it(runtime: FakeRuntime) -> None:
+    runtime.may_run.clear()
+    with serving_runtime(runtime) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/embed", json={"inputs": ["a"]}, timeout=0.2)  # runs, and its client leaves
+        wait_until(runtime.running.is_set)
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/embed", json={"inputs": ["b c d"]}, timeout=0.2)  # waits
+        headers = {"X-Request-Timeout-Ms": "100"}
+        assert client.post("/v1/embed", json={"inputs": ["e"]}, headers=headers).status_code == 504
+        runtime.may_run.set()
+        dropped = 'polyseme_dropped_total{cause="cancelled",model="fake"}'
+        wait_until(lambda: value(client.get("/metrics").text, dropped) >= 1)
+        page = client.get("/metrics").text
+    assert value(page, 'polyseme_requests_total{method="POST",route="/v1/embed",status="499"}') == 2
+    assert value(page, 'polyseme_requests_total{method="POST",route="/v1/embed",status="504"}') == 1
+    assert value(page, 'polyseme_refused_total{type="deadline_exceeded"}') == 1
+
+
+def test_labels_come_from_the_server_alone(client: httpx.Client) -> None:
+    client.get("/secret-path")
+    client.request("PROPFIND", "/v1/embed")
+    client.get("/v1/embed")
+    page = client.get("/metrics").text
+    assert "secret" not in page
+    assert "PROPFIND" not in page
+    assert value(page, 'polyseme_requests_total{method="GET",route="unmatched",status="404"}') == 1
+    assert value(page, 'polyseme_requests_total{method="GET",route="/v1/embed",status="405"}') == 1
+    assert value(page, 'polyseme_requests_total{method="OTHER",route="/v1/embed",status="405"}') == 1
+
+
+def test_every_name_is_ours_and_has_a_unit() -> None:
+    metrics = Metrics()
+    metrics.engine("m")
+    page = metrics.exposition("")[0].decode()
+    families = re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE)
+    units = r"seconds|bytes|tokens|sentences|ratio|requests|refused|hits|misses|dropped|restarts|info|ready"
+    for name, kind in families:
+        assert re.fullmatch(rf"polyseme_(\w+_)?({units})(_total)?", name), name
+        assert name.endswith("_total") == (kind == "counter"), name
+
+
+def test_openmetrics_for_those_who_prefer_it(client: httpx.Client) -> None:
+    page = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert page.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert page.text.endswith("# EOF\n")

@@ -1,0 +1,35 @@
+"""A bundle's graphs written again from its weights, which stay as they are, byte by byte.
+
+For when what is written into a graph has changed and the model has not:
+`python -m training.regraph model/pretrained/enko`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from model.bundle import Bundle, write_bundle
+from model.files import WEIGHTS_FILE
+from model.graph import build_graphs
+from model.weights import read_header
+from training.export import check_runtimes
+
+
+def regraph(folder: Path) -> Bundle:
+    """Replace a bundle by one with new graphs, in one step, and return it.
+
+    Raises BundleError when there is none, ValueError when torch and ONNX Runtime differ: it stays as it was.
+    """
+    bundle = Bundle.open(folder)
+    files: dict[str, bytes | Path] = {name: folder / name for name in bundle.manifest.files}
+    files |= build_graphs(bundle.manifest.architecture, read_header(folder / WEIGHTS_FILE))
+    return write_bundle(
+        folder, replace(bundle.manifest, files={}), files, check=lambda written: check_runtimes(written, [])
+    )
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        regraph(Path(name))
