@@ -82,20 +82,26 @@ class Task:
         fields = Fields(document)
         # First: another format may differ in everything else.
         if fields.has("format_version") and fields.get("format_version") != FORMAT_VERSION:
-            raise ValueError(f"format_version: expected {FORMAT_VERSION}, got {fields.get('format_version')!r}")
+            raise ValueError(
+                f"format_version: expected {FORMAT_VERSION}, got {fields.get('format_version')!r}"
+            )
         fields.only(
             "format_version", "name", "kind", "model", "model_sha256", "scalars", "gamma", "labels", "head",
             "report",
         )  # fmt: skip
-        kind = KINDS[KINDS.index(fields.one_of("kind", KINDS))]  # type: ignore[arg-type]
+        kind = KINDS[KINDS.index(fields.one_of("kind", KINDS))]
         sha256 = fields.text("model_sha256")
         if not _SHA256.fullmatch(sha256):
-            raise ValueError(f"model_sha256: expected 64 characters of 0-9 and a-f, got {len(sha256)} characters")
+            raise ValueError(
+                f"model_sha256: expected 64 characters of 0-9 and a-f, got {len(sha256)} characters"
+            )
         scalars = fields.numbers("scalars")
         check_mix(softmax_weights(scalars), gamma := fields.number("gamma"), len(scalars))
         labels, head = _labels_and_head(fields, kind)
         report = Report.from_document(fields.inner("report")) if fields.has("report") else None
-        return cls(fields.text("name"), kind, fields.text("model"), sha256, scalars, gamma, labels, head, report)
+        return cls(
+            fields.text("name"), kind, fields.text("model"), sha256, scalars, gamma, labels, head, report
+        )
 
 
 def predict(task: Task, mixed_ND: Floats) -> Doubles:

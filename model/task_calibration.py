@@ -8,6 +8,7 @@ Shape letters: N examples, K labels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,15 @@ class Scored:
 
     def rows(self, chosen: Booleans | Integers) -> Scored:
         return Scored(self.scores_NK[chosen], self.prior_NK[chosen], self.targets_N[chosen])
+
+
+def pooled(parts: Sequence[Scored]) -> Scored:
+    """All parts' examples, in order."""
+    return Scored(
+        np.concatenate([part.scores_NK for part in parts]),
+        np.concatenate([part.prior_NK for part in parts]),
+        np.concatenate([part.targets_N for part in parts]),
+    )
 
 
 def softmax_rows(scores_NK: Doubles) -> Doubles:

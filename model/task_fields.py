@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,12 @@ class Fields:
         """Refuse every other field: a misspelled one must not be passed over."""
         for field in self._values:
             if field not in fields:
-                raise ValueError(f"{self.path(str(field))}: expected no such field; known: {', '.join(fields)}")
+                raise ValueError(
+                    f"{self.path(str(field))}: expected no such field; known: {', '.join(fields)}"
+                )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
     def has(self, field: str) -> bool:
         """A field that is null counts as absent."""

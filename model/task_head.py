@@ -31,7 +31,7 @@ class LinearHead:
 
     @property
     def dimension(self) -> int:
-        return self.weight_KD.shape[1]
+        return int(self.weight_KD.shape[1])
 
     def probabilities(self, mixed_ND: Floats) -> Doubles:
         """float64 (N, K), rows that sum to 1. Raises ValueError when D is another."""
@@ -92,7 +92,7 @@ class SenseHead:
 
     @property
     def dimension(self) -> int:
-        return self.weight_RD.shape[1]
+        return int(self.weight_RD.shape[1])
 
     @cached_property
     def _row_of_word(self) -> dict[str, tuple[SenseWord, int]]:
@@ -132,7 +132,7 @@ class SenseHead:
     @classmethod
     def from_document(cls, fields: Fields, num_labels: int) -> SenseHead:
         fields.only("method", "words", "weight", "bias")
-        method = SENSE_METHODS[SENSE_METHODS.index(fields.one_of("method", SENSE_METHODS))]  # type: ignore[arg-type]
+        method = SENSE_METHODS[SENSE_METHODS.index(fields.one_of("method", SENSE_METHODS))]
         words: list[SenseWord] = []
         seen: set[str] = set()
         for index, value in enumerate(fields.items("words")):

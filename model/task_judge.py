@@ -63,12 +63,20 @@ class _Judged:
     losses_N: Doubles
 
 
-def judge(setting: Setting, scored: Mapping[str, Scored], classes_N: Integers) -> Report:
+def judge(
+    setting: Setting, scored: Mapping[str, Scored], majority_right_N: Booleans, classes_N: Integers
+) -> Report:
     """scored: "majority", each layer, "equal" and "learned", of the same examples in the same order.
 
-    classes_N: what macro recall is the mean over.
+    majority_right_N: where the most frequent label is right. classes_N: what macro recall is the mean over.
     """
-    judged = {name: _judge(name, each, classes_N) for name, each in scored.items()}
+    judged = {}
+    for name, each in scored.items():
+        probabilities_NK = cross_fitted(each)
+        right_N = probabilities_NK.argmax(axis=1) == each.targets_N
+        if name == MAJORITY:  # a fitted temperature may turn frequencies round; their answer stays
+            right_N = majority_right_N
+        judged[name] = _judge(name, right_N, log_losses(probabilities_NK, each.targets_N), classes_N)
     learned, majority = judged[LEARNED], judged[MAJORITY]
     against_majority = AgainstMajority(
         chance_of_more_right(learned.right_N, majority.right_N),
@@ -77,7 +85,9 @@ def judge(setting: Setting, scored: Mapping[str, Scored], classes_N: Integers) -
     layers = range(len(setting.weights))
     # Of equals the first.
     best = max(layers, key=lambda layer: judged[layer_name(layer)].row.accuracy)
-    against_layer = AgainstLayer(best, *difference_interval(learned.right_N, judged[layer_name(best)].right_N))
+    against_layer = AgainstLayer(
+        best, *difference_interval(learned.right_N, judged[layer_name(best)].right_N)
+    )
     calibration = _calibration(scored[LEARNED])
     rows = tuple(each.row for each in judged.values())
     return Report(
@@ -95,7 +105,9 @@ def judge(setting: Setting, scored: Mapping[str, Scored], classes_N: Integers) -
         calibration=calibration,
         against_majority=against_majority,
         against_layer=against_layer,
-        verdict=verdict(setting, len(classes_N), {row.name: row for row in rows}, against_majority, against_layer),
+        verdict=verdict(
+            setting, len(classes_N), {row.name: row for row in rows}, against_majority, against_layer
+        ),
     )
 
 
@@ -149,17 +161,16 @@ def _against_layer_in_words(against: AgainstLayer, rows: Mapping[str, Row]) -> s
 
 def _some(labels: tuple[str, ...]) -> str:
     named = ", ".join(labels[:3])
-    return f"{len(labels)} label{'s' if len(labels) > 1 else ''} ({named}{', ...' if len(labels) > 3 else ''})"
+    return (
+        f"{len(labels)} label{'s' if len(labels) > 1 else ''} ({named}{', ...' if len(labels) > 3 else ''})"
+    )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _judge(name: str, scored: Scored, classes_N: Integers) -> _Judged:
-    probabilities_NK = cross_fitted(scored)
-    right_N = probabilities_NK.argmax(axis=1) == scored.targets_N
-    losses_N = log_losses(probabilities_NK, scored.targets_N)
+def _judge(name: str, right_N: Booleans, losses_N: Doubles, classes_N: Integers) -> _Judged:
     num_right = int(right_N.sum())
     low, high = wilson_interval(num_right, len(right_N))
     row = Row(
@@ -182,8 +193,7 @@ def _calibration(scored: Scored) -> Calibration:
 
 
 def majority_scored(counts_NK: Doubles, targets_N: Integers) -> Scored:
-    """Score each example by how often its labels occur; of equally frequent ones the first is answered."""
-    with np.errstate(divide="ignore"):
-        prior_NK = np.log(counts_NK)
-    scores_NK = np.where(counts_NK > 0, 0.0, -np.inf)
-    return Scored(scores_NK, np.where(counts_NK > 0, prior_NK, 0.0), targets_N)
+    """Score each example's labels by how often they occur, as logarithms; a label that does not is no choice."""
+    occurs_NK = counts_NK > 0
+    scores_NK = np.where(occurs_NK, np.log(np.where(occurs_NK, counts_NK, 1.0)), -np.inf)
+    return Scored(scores_NK, np.zeros(counts_NK.shape), targets_N)

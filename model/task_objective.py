@@ -2,7 +2,7 @@
 
     score_k(x) = sum over d of V[d, k] * (mix_d(x) - its mean) / its spread + b[k]
     mix(x)     = sum over l of softmax(t)_l * layer_l(x) / scale_l
-    objective  = mean log loss of softmax(score) + penalty / 2 * |V|^2 + tether / 2 * |t|^2
+    objective  = mean log loss of softmax(score) + penalty / 2 * |V|^2 + tether / 2 * |t - anchor|^2
 
 Mean and spread of the mix are functions of t (task_moments.py), so that the penalty on V is the same whatever
 t is. Were the mix left as it is, the penalty would favour large layers, and gamma and V could take turns at
@@ -43,6 +43,14 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
+class Leash:
+    """Scalars (L) that the scalars are drawn to, and how firmly, per example."""
+
+    anchor_L: Doubles
+    tether: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The objective's value and its gradient, laid out like the parameters."""
 
@@ -73,14 +81,16 @@ class Objective:
         self._targets = targets_N
         self._moments = moments
         self._check = check
+        # Of two labels, which side of 0 a score should be on; 0 for rows that are left out.
+        self._sides_N1 = np.select([targets_N == 0, targets_N == 1], [-1.0, 1.0])[:, None]
         # The two columns that one column stands for have half its square.
         self.penalised = 0.5 if self.num_columns == 1 else 1.0
         # Of the log loss in one score, in the mean over labels, where the labels' frequencies are all it knows.
         frequency_K = np.bincount(fitted_N, minlength=num_labels) / len(fitted_N)
         self.curvature = float(np.mean(frequency_K * (1 - frequency_K)))
 
-    def evaluate(self, at: Parameters, penalty: float, tether: float) -> Evaluation:
-        """penalty and tether: at least 0, per example."""
+    def evaluate(self, at: Parameters, penalty: float, leash: Leash) -> Evaluation:
+        """penalty: at least 0, per example."""
         weights_L = softmax_weights(at.scalars_L)
         spread_D = self._spread(weights_L)
         direction_DC = at.head_DC / spread_D[:, None]
@@ -96,11 +106,12 @@ class Objective:
 
         penalised = penalty * self.penalised
         value = loss + 0.5 * penalised * float(np.sum(at.head_DC**2))
-        value += 0.5 * tether * float(np.sum(at.scalars_L**2))
+        pulled_L = at.scalars_L - leash.anchor_L
+        value += 0.5 * leash.tether * float(np.sum(pulled_L**2))
         gradient = Parameters(
             gradient_head_DC + penalised * at.head_DC,
             gradient_bias_C,
-            gradient_scalars_L + tether * at.scalars_L,
+            gradient_scalars_L + leash.tether * pulled_L,
         )
         return Evaluation(value, gradient)
 
@@ -161,7 +172,7 @@ class Objective:
             self._check()
             features_nE = _flat(self._features[rows])
             scores_nC = features_nE @ flat_EC + shifted_C
-            chunk_loss, residual_nC = self._residual(scores_nC, self._targets[rows])
+            chunk_loss, residual_nC = self._residual(scores_nC, rows)
             loss += chunk_loss
             gradient_EC += features_nE.T @ residual_nC.astype(np.float32)
             gradient_bias_C += residual_nC.sum(axis=0)
@@ -170,22 +181,21 @@ class Objective:
         count = self.num_examples
         return loss / count, gradient_LDC / count, gradient_bias_C / count
 
-    def _residual(self, scores_nC: Doubles, targets_n: Integers) -> tuple[float, Doubles]:
+    def _residual(self, scores_nC: Doubles, rows: slice) -> tuple[float, Doubles]:
         """Sum of log losses, and its gradient in the columns' scores; 0 for rows that are left out."""
-        scores_nK = self._both(scores_nC)
-        own = (np.arange(len(targets_n)), np.maximum(targets_n, 0))
-        scores_nK -= scores_nK.max(axis=1, keepdims=True)
-        own_score_n = scores_nK[own]
-        probabilities_nK = np.exp(scores_nK)
-        total_n = probabilities_nK.sum(axis=1)
-        probabilities_nK /= total_n[:, None]
-        probabilities_nK[own] -= 1.0
-        fitted_n = targets_n >= 0
-        probabilities_nK[~fitted_n] = 0.0
-        loss = float(np.sum((np.log(total_n) - own_score_n)[fitted_n]))
         if self.num_columns == 1:
-            return loss, 0.5 * (probabilities_nK[:, 1:] - probabilities_nK[:, :1])
-        return loss, probabilities_nK
+            return _two_label_residual(scores_nC, self._sides_N1[rows])
+        targets_n = self._targets[rows]
+        fitted_n = targets_n >= 0
+        own = (np.flatnonzero(fitted_n), targets_n[fitted_n])
+        scores_nC -= scores_nC.max(axis=1, keepdims=True)
+        own_scores = scores_nC[own]
+        np.exp(scores_nC, out=scores_nC)
+        total_n = scores_nC.sum(axis=1)
+        scores_nC /= total_n[:, None]
+        scores_nC[own] -= 1.0
+        scores_nC[~fitted_n] = 0.0
+        return float(np.sum(np.log(total_n[fitted_n]) - own_scores)), scores_nC
 
     def _both(self, columns_nC: Doubles) -> Doubles:
         """Spread one column of two labels to both; a new array."""
@@ -203,7 +213,8 @@ class Objective:
     def _spread(self, weights_L: Doubles) -> Doubles:
         variance_D = self._moments.variance(weights_L)
         spread_D: Doubles = np.sqrt(variance_D + _SPREAD_FLOOR**2 * variance_D.mean())
-        return spread_D
+        # A constant layer, looked at alone, has no spread at all: what it says stays 0.
+        return np.where(spread_D > 0, spread_D, 1.0)
 
     def _spread_gradient(self, weights_L: Doubles, factor_D: Doubles) -> Doubles:
         """Return sum over d of factor_d * spread_d * (gradient of spread_d in the weights), (L)."""
@@ -211,6 +222,14 @@ class Objective:
         floored_D = factor_D + _SPREAD_FLOOR**2 * factor_D.mean()
         gradient_L: Doubles = np.einsum("d,lmd,m->l", floored_D, covariance_LLD, weights_L)
         return gradient_L
+
+
+def _two_label_residual(scores_n1: Doubles, sides_n1: Doubles) -> tuple[float, Doubles]:
+    margins_n1 = sides_n1 * scores_n1
+    losses_n1 = np.logaddexp(0.0, -margins_n1)
+    # 1 - probability of the right side, without the digits that 1 - ... would lose.
+    wrong_n1 = np.exp(-margins_n1 - losses_n1)
+    return float(np.sum(losses_n1 * np.abs(sides_n1))), -sides_n1 * wrong_n1
 
 
 def _flat(features_nLD: Floats) -> Floats:

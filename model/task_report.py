@@ -133,10 +133,10 @@ class Report:
             num_examples=fields.count("num_examples"),
             num_held_out=fields.count("num_held_out"),
             num_unjudged=fields.count("num_unjudged"),
-            held_out=HELD_OUT[HELD_OUT.index(fields.one_of("held_out", HELD_OUT))],  # type: ignore[arg-type]
+            held_out=HELD_OUT[HELD_OUT.index(fields.one_of("held_out", HELD_OUT))],
             label_counts={label: counts.count(label) for label in counts},
             never_held_out=fields.texts("never_held_out"),
-            method=METHODS[METHODS.index(fields.one_of("method", METHODS))],  # type: ignore[arg-type]
+            method=METHODS[METHODS.index(fields.one_of("method", METHODS))],
             regularisation=fields.number("regularisation"),
             weights=fields.numbers("weights"),
             gamma=fields.number("gamma"),

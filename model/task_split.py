@@ -44,7 +44,7 @@ def split_examples(targets_N: Integers, groups_N: Integers) -> Split:
 
     targets_N: label indices from 0; groups_N: any numbers, equal for examples that must stay together. What is
     left without a fold always has every label: a group with a label that no other group has is never held
-    out. The same input gives the same split.
+    out. The same input gives the same split. Raises ValueError when nothing can be held out.
     """
     groups, group_N = np.unique(groups_N, return_inverse=True)
     num_labels = int(targets_N.max()) + 1
@@ -67,8 +67,12 @@ def split_examples(targets_N: Integers, groups_N: Integers) -> Split:
     _keep_each_label(folds, pair_group, pair_label)
 
     folds_N = folds[group_N]
-    held_out = tuple(range(NUM_FOLDS)) if len(targets_N) <= CROSS_FIT_UP_TO else (0,)
-    return Split(folds_N, tuple(fold for fold in held_out if (folds_N == fold).any()))
+    used = tuple(int(fold) for fold in np.unique(folds_N) if fold != NEVER)
+    if not used:
+        raise ValueError(
+            f"groups: expected some without a label that no other group has, got {len(groups)} with one each"
+        )
+    return Split(folds_N, used if len(targets_N) <= CROSS_FIT_UP_TO else used[:1])
 
 
 def _keep_each_label(folds: Integers, pair_group: Integers, pair_label: Integers) -> None:

@@ -38,7 +38,10 @@ MAX_GIVEN_UP = 4
 do, the process will not get well, and says that it is not ready until one of them has ended."""
 
 CHECKS_PER_HANG = 10
-"""How often in `hang_s` the engine's thread is looked at."""
+"""How often in `hang_s` the engine's thread is looked at, but for these bounds."""
+
+MIN_PAUSE_S, MAX_PAUSE_S = 0.005, 1.0
+"""Between two looks; one takes microseconds. A thread that dies says so itself."""
 
 
 @dataclass(slots=True, eq=False)
@@ -209,7 +212,7 @@ class Batcher(Generic[Item, Result]):
     def _answer(self, worker: _Worker[Item, Result], batch: Sequence[Entry[Item, Result]]) -> None:
         """Run a batch and settle all of its entries, unless the thread is given up meanwhile."""
         waiting = dict(enumerate(batch))
-        started_s = time.monotonic()
+        worker.step_s = started_s = time.monotonic()
         try:
             if worker.run is None:
                 worker.run = self._make_run()
@@ -223,10 +226,10 @@ class Batcher(Generic[Item, Result]):
             if worker.is_given_up:
                 return
             logger.error("a batch of %d failed: %s", len(batch), outline(error))
-            if len(batch) == 1:
-                self._settle(worker, batch[0], error)
-                return
             again = list(waiting.values())
+            if again and len(batch) == 1:
+                self._settle(worker, again[0], error)
+                return
             middle = len(again) // 2
             for half in (again[:middle], again[middle:]):
                 if half:
@@ -251,8 +254,9 @@ class Batcher(Generic[Item, Result]):
     # The thread that watches.
 
     def _watch(self) -> None:
+        pause_s = min(max(MIN_PAUSE_S, self._hang_s / CHECKS_PER_HANG), MAX_PAUSE_S)
         while not self._ended:
-            self._alarm.wait(self._hang_s / CHECKS_PER_HANG)
+            self._alarm.wait(pause_s)
             self._alarm.clear()
             worker = self._worker
             if worker.is_given_up:

@@ -1,12 +1,14 @@
-"""A client's connection: uvicorn's, and what it leaves open — clients that send or take nothing.
+"""A client's connection: uvicorn's, and what it leaves open: clients that send or take nothing.
 
 uvicorn closes a connection that is idle after a reply. It waits for ever for the first request and for the
-rest of a request's headers, and it keeps a reply that nobody reads for as long as the connection lasts.
+rest of a request's headers, and it keeps a reply that nobody reads for as long as the connection lasts. When
+a client offers to go on in another protocol, as Java's own does with HTTP/2, it loses the request's body.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import uvicorn
@@ -14,6 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 PROGRESS_BYTES = 64 * 1024
 """What a reader must take within the time limit: less is a trickle that only holds memory."""
+
+
+_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
 
 class ConnectionConfig(uvicorn.Config):
@@ -40,6 +45,8 @@ class Connection(HttpToolsProtocol):
         )
 
     def data_received(self, data: bytes) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            data = without_upgrade(data)
         # uvicorn would stop this timer at the first byte; it goes on until a request has begun.
         waiting, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
         super().data_received(data)
@@ -82,3 +89,12 @@ class Connection(HttpToolsProtocol):
         if self._reader_timer is not None:
             self._reader_timer.cancel()
             self._reader_timer = None
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """Return the beginning of a request without its header Upgrade, an offer that a server may ignore.
+
+    Its name becomes another one of the same length, which nobody reads. Source: RFC 9110, 7.8.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"x-grade", head) + end + body

@@ -11,7 +11,6 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from functools import cached_property
 from typing import Any, TypeVar
 
 from model.tokenizer import Tokenized
@@ -43,6 +42,7 @@ class Embedder:
         self.sha256 = backend.sha256
         self.dimension = backend.dimension
         self.num_layers = backend.num_layers
+        self.vocabulary = backend.tokenizer.pieces()  # V, in the order of their ids
         self._tokenizer = backend.tokenizer
         self._workers = workers
         self._slice_tokens = settings.slice_tokens
@@ -69,11 +69,6 @@ class Embedder:
     def queue_depth(self) -> int:
         """Tokens that wait for the engine."""
         return self._batcher.queue_depth
-
-    @cached_property
-    def vocabulary(self) -> list[str]:
-        """The V pieces, in the order of their ids."""
-        return self._tokenizer.pieces()
 
     async def tokenize(self, inputs: Sequence[Text], request: Work, where: str = "inputs") -> list[Tokenized]:
         """Return every input's tokens, without the engine."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.work import Timings, Work
@@ -20,6 +19,9 @@ SECURITY = {
 }
 
 
+_ENCODED = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in SECURITY.items()]
+
+
 class ReplyHeaders:
     """ASGI middleware: add the headers; what a route has set itself stays."""
 
@@ -29,12 +31,12 @@ class ReplyHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def dressed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY.items():
-                    headers.setdefault(name, value)
+                own = {name for name, _ in message["headers"]}
+                headers = [*message["headers"], *(pair for pair in _ENCODED if pair[0] not in own)]
                 work: Work | None = scope.get("state", {}).get("work")
                 if work is not None:
-                    headers["Server-Timing"] = server_timing(work.timings)
+                    headers.append((b"server-timing", server_timing(work.timings).encode("ascii")))
+                message["headers"] = headers
             await send(message)
 
         await self.app(scope, receive, dressed_send)

@@ -68,6 +68,9 @@ class Metrics:
         self._queue_tokens = self._gauge(
             "queue_tokens", "Tokens that wait for the engine", "livesum", "model"
         )
+        self._in_flight = self._gauge(
+            "requests_in_flight", "Requests that are worked on, probes not counted", "livesum"
+        )
         self._ready = self._gauge("ready", "1 while every process can take work", "livemin")
         self._build = self._gauge("build_info", "1; the version that runs", "livemax", "version")
         self._model = self._gauge(
@@ -80,9 +83,10 @@ class Metrics:
         for name, sha256, dimension in models:
             self._model.labels(name, sha256, str(dimension)).set(1)
 
-    def present(self, is_ready: bool, queue_tokens: Sequence[tuple[str, int]]) -> None:
+    def present(self, is_ready: bool, in_flight: int, queue_tokens: Sequence[tuple[str, int]]) -> None:
         """State what is true at this moment in this process. queue_tokens: of each model, by its name."""
         self._ready.set(is_ready)
+        self._in_flight.set(in_flight)
         for name, depth in queue_tokens:
             self._queue_tokens.labels(name).set(depth)
 

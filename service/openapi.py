@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from service.openapi_refusals import add_refusals
 from service.settings import Settings
 
 API_VERSION = "1"
@@ -55,6 +56,7 @@ def document_with(app: FastAPI, *bodies: type[BaseModel]) -> Callable[[], dict[s
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             _leave_out_fastapis_own_error(document)
+            add_refusals(document)
             for body in bodies:
                 schema = body.model_json_schema(ref_template=_REF)
                 schemas.update(schema.pop("$defs", {}))

@@ -60,7 +60,7 @@ class Registry:
         if not self._embedders:
             return "the server is starting"
         lost = [name for name, embedder in self._embedders.items() if not embedder.is_alive]
-        return f"the engine of {' and '.join(map(show, lost))} is lost or hangs" if lost else None
+        return f"the engine of {' and '.join(map(json.dumps, lost))} is lost or hangs" if lost else None
 
     def open(self) -> None:
         """Load every bundle. Raises BundleError."""

@@ -31,8 +31,8 @@ LAYOUT = """An Arrow IPC stream with a row for each input, in the order of the i
   with `layer: all` a column for each layer instead, `vectors_0` and so on, with `tasks` one for each,
   `vectors_NAME`
 
-Under the key `polyseme` the metadata of the schema has JSON with `model`, `dimension`, `layer_weights`, `gamma`
-and `dtype`.
+Under the key `polyseme` the metadata of the schema has JSON with `model`, `dimension`, `layer_weights`,
+`gamma` and `dtype`.
 """
 
 METADATA_KEY = "polyseme"

@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -48,9 +48,9 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    with traces(os.environ) as layers:
+    with forced_end(settings) as on_stop, traces(os.environ) as layers:
         app = create_app(settings, traces=layers)
-        server = Server(app, settings)
+        server = Server(app, settings, on_stop)
         server.stop_on_signals()  # from the first moment: whoever reads that it serves may ask it to stop
         async with app.router.lifespan_context(app):
             with bind(settings.host, settings.port) as listening:
@@ -62,7 +62,8 @@ async def _serve(settings: Settings) -> None:
 class Server(uvicorn.Server):
     """uvicorn, but told to stop it first takes no new work and finishes what it has."""
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(self, app: FastAPI, settings: Settings, on_stop: Callable[[], None] = lambda: None) -> None:
+        """on_stop: called once, when it begins to stop."""
         config = ConnectionConfig(
             app,
             write_timeout_s=settings.write_timeout_s,
@@ -77,6 +78,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain: Drain = app.state.drain
         self._drain_s = settings.drain_s
+        self._on_stop = on_stop
         self._stopping: asyncio.Task[None] | None = None
 
     def stop_on_signals(self) -> None:
@@ -99,7 +101,7 @@ class Server(uvicorn.Server):
     async def _stop(self) -> None:
         loop = asyncio.get_running_loop()
         end_s = loop.time() + self._drain_s
-        _end_by_force_after(self._drain_s + END_MARGIN_S)
+        self._on_stop()
         self._drain.begin()
         logger.info("stopping; %d requests in flight", self._drain.num_in_flight)
         try:
@@ -162,7 +164,13 @@ def cut_off(reason: str) -> None:
     os._exit(0)
 
 
-def _end_by_force_after(seconds: float) -> None:
-    timer = threading.Timer(seconds, cut_off, ["it did not end in time"])
+@contextmanager
+def forced_end(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Yield what is to be called when the end begins: the process is cut off when the block then takes too
+    long, because an engine hangs or a collector of traces does not answer."""
+    timer = threading.Timer(settings.drain_s + END_MARGIN_S, cut_off, ["it did not end in time"])
     timer.daemon = True  # it must not itself keep the process
-    timer.start()
+    try:
+        yield timer.start
+    finally:
+        timer.cancel()

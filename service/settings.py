@@ -128,7 +128,7 @@ class Settings:
     )
     max_reply_bytes: int = declare(
         512 * 1024 * 1024,
-        "Most bytes in one reply of /v1/embed, a JSON number counted as 17; a request for more gets 413 "
+        "Most bytes in one reply with vectors, a JSON number counted as 17; a request for more gets 413 "
         "before anything is computed.",
         raising="larger replies, each built in memory beside its vectors",
         lowering="bounds the memory that one request can take",
@@ -270,8 +270,13 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in known or _is_service_link(variable, text):
             continue
-        near = difflib.get_close_matches(variable, known, n=3)
-        hint = f"; did you mean {_or(near)}?" if near else "; polyseme serve --help lists them"
+        endings = [name.removeprefix(PREFIX) for name in known]
+        near = difflib.get_close_matches(variable.removeprefix(PREFIX), endings, n=2, cutoff=0.7)
+        hint = (
+            f"; did you mean {_or(PREFIX + name for name in near)}?"
+            if near
+            else "; polyseme serve --help lists them"
+        )
         raise SettingsError(f"{variable}: expected the variable of a setting, got an unknown name{hint}")
 
 

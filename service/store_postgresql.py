@@ -78,9 +78,9 @@ def hang_up(connection: DriverConnection) -> None:
     """
     if connection.closed:
         return
-    with socket.socket(fileno=os.dup(connection.fileno())) as copy:
-        with suppress(OSError):  # the other end was first
-            copy.shutdown(socket.SHUT_RDWR)
+    already_closed = suppress(OSError)  # when the server was first
+    with socket.socket(fileno=os.dup(connection.fileno())) as copy, already_closed:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def lock_schema(connection: Connection) -> None:

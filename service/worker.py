@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -16,7 +17,8 @@ from fastapi import FastAPI
 from model.bundle import BundleError
 from service import logs
 from service.app import create_app
-from service.server import Server
+from service.metrics import FOLDER_VARIABLE
+from service.server import Server, forced_end
 from service.settings import Settings
 from service.tracing import traces
 
@@ -47,10 +49,10 @@ def work(settings: Settings, listening: socket.socket, pipe: Connection) -> None
 
 async def _work(settings: Settings, listening: socket.socket, pipe: Connection) -> None:
     loop = asyncio.get_running_loop()
-    with traces(os.environ) as layers:
+    with forced_end(settings) as on_stop, traces(os.environ) as layers:
         app = create_app(settings, traces=layers)
-        server = Server(app, settings)
-        loop.add_signal_handler(signal.SIGTERM, server.stop)  # more than one changes nothing: see above
+        server = Server(app, settings, on_stop)
+        loop.add_signal_handler(signal.SIGTERM, server.stop)  # a second one changes nothing
         await _serve(app, server, listening, pipe)
 
 
@@ -62,6 +64,8 @@ async def _serve(app: FastAPI, server: Server, listening: socket.socket, pipe: C
         def parent_is_gone() -> None:  # it says nothing: there is something to read when the pipe is broken
             loop.remove_reader(pipe.fileno())
             server.stop()
+            # Nobody else is left to do it; what is written there already is in memory.
+            shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
 
         loop.add_reader(pipe.fileno(), parent_is_gone)
         heartbeat = loop.create_task(_heartbeat(pipe))

@@ -32,7 +32,7 @@ from service.worker import HEARTBEAT_S, Ready, work
 
 logger = logging.getLogger("polyseme")
 
-SILENT_S = 15.0
+SILENT_S = 10.0
 """A worker that has said nothing for so long is lost: its event loop stands still."""
 
 MAX_WAIT_S = 60.0
@@ -82,7 +82,7 @@ class _Worker:
         self.ended = asyncio.Event()
         self.ready: asyncio.Future[Ready | str] = loop.create_future()  # or why it cannot start
         self._heard_s = loop.time()
-        loop.add_reader(self._pipe.fileno(), self._on_message)
+        loop.add_reader(self._pipe.fileno(), self._read)
         loop.add_reader(self._process.sentinel, self._on_end)
 
     @property
@@ -116,22 +116,25 @@ class _Worker:
         if not self.ended.is_set():
             self._process.kill()
 
-    def _on_message(self) -> None:
+    def _read(self) -> bool:
+        """Take in one message; return False when there will never be another."""
+        loop = asyncio.get_running_loop()
         try:
             message = self._pipe.recv()
         except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
-            return
-        self._heard_s = asyncio.get_running_loop().time()
+            loop.remove_reader(self._pipe.fileno())
+            return False
+        self._heard_s = loop.time()
         if not self.ready.done():
             self.ready.set_result(message)
+        return True
 
     def _on_end(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._process.sentinel)
         self._process.join()
-        while not self.ready.done() and self._pipe.poll():  # its last word may not have been read yet
-            self._on_message()
+        while not self.ready.done() and self._read():  # its last word may not have been read yet
+            pass
         if not self.ready.done():
             self.ready.set_result(f"a worker {self.how_it_ended} before it was ready")
         loop.remove_reader(self._pipe.fileno())

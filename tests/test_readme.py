@@ -50,8 +50,9 @@ def test_curl_gives_the_reply_that_is_shown(address: str, path: str) -> None:
     assert run.stdout == shown_below(block)
 
 
-def test_the_clients_give_what_is_shown(address: str) -> None:
-    block = block_with("feature_extraction", "python")
+@pytest.mark.parametrize("text", ["feature_extraction", "pyarrow"])
+def test_python_gives_what_is_shown(address: str, text: str) -> None:
+    block = block_with(text, "python")
     program = block.replace("http://127.0.0.1:8000", address)
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout == shown_below(block)

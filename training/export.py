@@ -6,6 +6,7 @@ hidden, L layers.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -35,8 +36,12 @@ from training.workspace import Workspace
 TOLERANCE = 1e-5
 """How far ONNX Runtime may be from torch in any vector or log-probability, both loaded from the bundle:
 absolute up to 1, relative above, because trained token vectors reach 30, where neighbouring float32 numbers
-are 2e-6 apart. Torch computes in float64 here: in float32 its fused LSTM alone is off by 1.1e-5, twice as
-much as ONNX Runtime."""
+are 2e-6 apart. Torch computes in float64 here, for in float32 it is as far from the truth as ONNX Runtime is
+(training/LOG.md, 2026-11-21)."""
+
+TIMES_FLOAT32, MOST = 4, 1e-4
+"""Where torch in float32 is off by more than a fourth of TOLERANCE, so may ONNX Runtime be, this many times
+as far: they add in another order. But never by more than the last number; a wrong graph is off by 1."""
 
 COMPARED_LINES, COMPARED_TOKENS, COMPARED_PREDICTIONS = 32, 100, 256
 """Of each sample: sentences, tokens of a sentence, and places whose log-probabilities are compared."""
@@ -132,9 +137,9 @@ def round_weights(weights: Mapping[str, torch.Tensor], dtype: str) -> dict[str, 
 def check_runtimes(bundle: Bundle, heldout: Sequence[tuple[PackedCorpus, CharacterTable]]) -> None:
     """Compare torch and ONNX Runtime, both loaded from the bundle, on random and on held-out sentences.
 
-    Raises ValueError when any token vector, layer or log-probability differs by more than TOLERANCE.
+    Raises ValueError when any token vector, layer or log-probability differs by more than `largest_allowed`.
     """
-    model = load_model(bundle).double()
+    model = load_model(bundle)
     runtime = Runtime(bundle, num_threads=1)
     rng = np.random.default_rng(0)
     random_rows_NC = rng.integers(1, model.architecture.num_characters, (64, 12), dtype=np.int32)
@@ -146,38 +151,59 @@ def check_runtimes(bundle: Bundle, heldout: Sequence[tuple[PackedCorpus, Charact
             ends = np.cumsum([len(line) for line in lines])
             samples.append((table.rows(distinct), np.split(inverse, ends[:-1])))
     for rows_NC, sentences in samples:
-        for name, difference in _differences(model, runtime, rows_NC, sentences).items():
-            if not difference <= TOLERANCE:
+        differences = _differences(model, runtime, rows_NC, sentences)
+        for name, (difference, of_float32) in differences.items():
+            if not difference <= (limit := largest_allowed(of_float32)):
                 raise ValueError(
                     f"{name} from torch and from ONNX Runtime differ by {difference:.2g}, "
-                    f"expected at most {TOLERANCE:g}"
+                    f"expected at most {limit:.2g}"
                 )
+
+
+def largest_allowed(of_float32: float) -> float:
+    """of_float32: by how much torch in float32 differs from torch in float64."""
+    return min(max(TOLERANCE, TIMES_FLOAT32 * of_float32), MOST)
 
 
 @torch.inference_mode()
 def _differences(
     model: BiLM, runtime: Runtime, rows_NC: npt.NDArray[np.int32], sentences: Sequence[npt.NDArray[np.int64]]
-) -> dict[str, float]:
-    """Return the largest differences; sentences: indices of rows_NC, read without boundaries."""
+) -> dict[str, tuple[float, float]]:
+    """Return the largest differences from torch in float64: of ONNX Runtime, and of torch in float32.
+
+    sentences: indices of rows_NC, read without boundaries.
+    """
+    exact = copy.deepcopy(model).double()
     vectors_ND = runtime.token_vectors(rows_NC)
-    expected_ND = model.char_cnn(torch.from_numpy(rows_NC))
+    char_ids_NC = torch.from_numpy(rows_NC)
     lengths_B = np.array([len(sentence) for sentence in sentences], dtype=np.int32)
     x_TBD = np.zeros((lengths_B.max(), len(sentences), vectors_ND.shape[1]), dtype=np.float32)
     for b, sentence in enumerate(sentences):
         x_TBD[: len(sentence), b] = vectors_ND[sentence]
     layers_LTB2H = runtime.layers(x_TBD, lengths_B)
-    expected_LTB2H = model(torch.from_numpy(x_TBD).double(), torch.from_numpy(lengths_B).long())
+    x, lengths = torch.from_numpy(x_TBD), torch.from_numpy(lengths_B).long()
+    layers, exact_layers = model(x, lengths), exact(x.double(), lengths)
     longest = int(lengths_B.argmax())
     # Both halves of the top layer, a few hundred of its places: each gives V log-probabilities.
     hidden_NH = layers_LTB2H[-1].reshape(-1, vectors_ND.shape[1])[:COMPARED_PREDICTIONS]
-    expected_NV = model.softmax.log_probabilities(torch.from_numpy(hidden_NH).double())
-    return {
-        "token vectors": _largest(vectors_ND, expected_ND),
-        "layers": _largest(layers_LTB2H, expected_LTB2H),
-        "layers in slices": _largest(
-            _layers_in_slices(runtime, x_TBD[:, longest]), expected_LTB2H[:, :, longest]
+    hidden = torch.from_numpy(hidden_NH)
+    compared = {
+        "token vectors": (vectors_ND, model.char_cnn(char_ids_NC), exact.char_cnn(char_ids_NC)),
+        "layers": (layers_LTB2H, layers, exact_layers),
+        "layers in slices": (
+            _layers_in_slices(runtime, x_TBD[:, longest]),
+            layers[:, :, longest],
+            exact_layers[:, :, longest],
         ),
-        "log-probabilities": _largest(runtime.log_probabilities(hidden_NH), expected_NV),
+        "log-probabilities": (
+            runtime.log_probabilities(hidden_NH),
+            model.softmax.log_probabilities(hidden),
+            exact.softmax.log_probabilities(hidden.double()),
+        ),
+    }
+    return {
+        name: (_largest(found, reference), _largest(of_float32.numpy(), reference))
+        for name, (found, of_float32, reference) in compared.items()
     }
 
 

@@ -47,6 +47,7 @@ async def kept_present(app: FastAPI) -> AsyncIterator[None]:
 
 def present(app: FastAPI) -> None:
     registry = app.state.registry
-    is_ready = registry.is_ready and not app.state.drain.has_begun
+    drain = app.state.drain
+    is_ready = registry.is_ready and not drain.has_begun
     depths = [(embedder.name, embedder.queue_depth) for embedder in registry.embedders]
-    app.state.metrics.present(is_ready, depths)
+    app.state.metrics.present(is_ready, drain.num_in_flight, depths)

@@ -97,8 +97,8 @@ def _read_arrow(content: bytes) -> Iterator[Floats]:
 
 def _read_npz(content: bytes) -> Iterator[Floats]:
     with np.load(io.BytesIO(content)) as arrays:
-        vectors, ends = arrays["vectors"], arrays["row_ends"]
-    yield from np.split(vectors, ends[:-1])
+        vectors, offsets = arrays["vectors"], arrays["row_offsets"]
+    yield from np.split(vectors, offsets[1:-1])
 
 
 FORMATS: dict[str, tuple[str, dict[str, str], Callable[[bytes], Iterator[Floats]]]] = {

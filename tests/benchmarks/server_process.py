@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ def server_process(*flags: str) -> Iterator[ServerProcess]:
         address = urlsplit(next(word for word in line.split() if word.startswith("http")))
         assert address.hostname is not None
         assert address.port is not None
+        # It writes a line for each request, and stands still when nobody reads them and the pipe is full.
+        threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
         try:
             yield ServerProcess(process.pid, address.hostname, address.port, time.perf_counter() - started)
         finally:

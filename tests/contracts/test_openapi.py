@@ -8,13 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
+from service.accept import FORMS
 from service.app import create_app
 from service.error_formats import format_of
 from service.errors import ErrorType
+from service.mixes import Mix
 from service.schemas import EmbedReply, ErrorReply
 from tests.contracts.openapi import GOLDEN, present_document
 from tests.service.conftest import fake_settings, serving
 from tests.service.fake_backend import open_fake
+from tests.service.given_mixes import GivenMixes
 
 
 def golden() -> dict[str, Any]:
@@ -52,17 +55,34 @@ def test_errors_are_documented_with_the_shape_and_status_of_their_path() -> None
 
 @pytest.fixture(scope="module")
 def client() -> Any:
-    with serving(create_app(fake_settings(), open_fake)) as client:
+    store = GivenMixes("0" * 64, {"sense": Mix((0.0, 0.0, 1.0))})
+    with serving(create_app(fake_settings(), open_fake, store)) as client:
         yield client
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"layer": "all"}, {"pool": "word"}, {"encoding": "base64"}, {"layer": "all", "pool": "sentence"}],
+    [
+        {},
+        {"layer": "all"},
+        {"pool": "word"},
+        {"encoding": "base64"},
+        {"layer": "all", "pool": "sentence"},
+        {"task": "sense"},
+        {"tasks": ["sense"]},
+        {"tasks": ["sense"], "encoding": "base64"},
+        {"inputs": ["a b"], "spans": [[[0, 1]]]},
+    ],
 )
-def test_replies_are_what_the_document_says(client: httpx.Client, fields: dict[str, str]) -> None:
+def test_replies_are_what_the_document_says(client: httpx.Client, fields: dict[str, Any]) -> None:
     reply = client.post("/v1/embed", json={"inputs": ["a b", ["c", "d"]], **fields})
+    assert reply.status_code == 200, reply.text
     EmbedReply.model_validate_json(reply.content, strict=True, extra="forbid")
+
+
+def test_every_form_of_a_reply_is_in_the_document() -> None:
+    reply = golden()["paths"]["/v1/embed"]["post"]["responses"]["200"]
+    assert list(reply["content"]) == list(FORMS)
 
 
 def test_error_replies_are_what_the_document_says(client: httpx.Client) -> None:

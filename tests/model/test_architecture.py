@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from model.architecture import Architecture, Tail
+from model.architecture import Architecture, Cell, Tail
 
 ARCHITECTURE = Architecture(
     cell="gru",
@@ -132,3 +132,9 @@ def test_an_integer_is_a_number() -> None:
     found = Architecture.from_dict(ARCHITECTURE.to_dict() | {"adaptive_div_value": 4})
     assert found == ARCHITECTURE
     assert isinstance(found.adaptive_div_value, float)
+
+
+def test_state_shape_is_what_the_cell_carries() -> None:
+    """An LSTM has h and c in each layer and direction, the others h alone."""
+    shapes = {cell: replace(ARCHITECTURE, cell=cell).state_shape for cell in get_args(Cell)}
+    assert shapes == {"lstm": (2, 2, 2, 64), "gru": (1, 2, 2, 64), "rnn": (1, 2, 2, 64)}

@@ -83,6 +83,7 @@ class ServerProcess:
                 self.popen.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 self.popen.kill()
+                self.popen.wait()
                 raise
         self._reader.join(30)
 

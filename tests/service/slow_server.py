@@ -8,7 +8,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 from service import app, server
 from service.backend import Backend
@@ -30,10 +32,11 @@ def main(gate: Path, drain_s: int) -> None:
         return fake_backend(folder.name, runtime)
 
     threading.Thread(target=watch, daemon=True).start()
-    server.create_app = lambda settings, traces: app.create_app(settings, open_backend, traces=traces)
-    server.serve(
-        Settings(bundle=(Path("fake"),), threads=1, port=0, drain_s=drain_s, stall_ms=60_000, hang_ms=60_000)
+    settings = Settings(
+        bundle=(Path("fake"),), threads=1, port=0, drain_s=drain_s, stall_ms=60_000, hang_ms=60_000
     )
+    with patch.object(server, "create_app", partial(app.create_app, open_backend=open_backend)):
+        server.serve(settings)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def test_the_scheme_may_be_in_small_letters(locked: httpx.Client) -> None:
 def test_who_has_none_is_told_so(
     locked: httpx.Client, headers: dict[str, str], came: str, challenge: str | None
 ) -> None:
-    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    encoded = httpx.Headers(headers, encoding="latin-1")
     for method, path in (("POST", "/v1/embed"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/nothing")):
         reply = locked.request(method, path, headers=encoded)
         assert reply.status_code == 401

@@ -203,6 +203,27 @@ def test_an_engine_that_forgets_an_item_fails_it() -> None:
     assert isinstance(future.exception(TIMEOUT_S), AssertionError)
 
 
+def test_an_engine_that_raises_after_its_last_answer_fails_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def late(batch: Sequence[Item]) -> Iterator[tuple[int, Outcome[int]]]:
+        yield from ((i, 1) for i in range(len(batch)))
+        raise RuntimeError
+
+    queue: Batcher[Item, int] = Batcher(
+        lambda: late, batch_tokens=10, queue_tokens=10, max_age_s=LONG_S, stall_s=LONG_S, hang_s=LONG_S
+    )
+    for lengths in ((1,), (1, 2)):
+        assert [future.result(TIMEOUT_S) for future in queue.submit(items(*lengths), Work())] == [1] * len(
+            lengths
+        )
+    queue.close()
+    assert {record.getMessage().partition(":")[0] for record in caplog.records} <= {
+        "a batch of 1 failed",
+        "a batch of 2 failed",
+    }
+
+
 def test_the_queue_is_bounded_in_tokens(engine: GatedEngine) -> None:
     queue = batcher(engine, queue_tokens=10)
     running = held(engine, queue)

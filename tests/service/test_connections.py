@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import json
 import resource
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +19,7 @@ from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
 from service.app import create_app
+from service.connections import without_upgrade
 from service.server import allow_many_connections
 from tests.service.conftest import fake_settings, serving, serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, open_fake
@@ -59,7 +63,9 @@ def test_headers_that_trickle_do_not_gain_time(impatient: httpx.Client) -> None:
 def test_an_idle_connection_is_closed_after_its_last_reply(impatient: httpx.Client) -> None:
     with connect(impatient) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        reply = b""
+        while not reply.endswith(b'{"status":"alive"}'):
+            reply += connection.recv(65536)
         started = time.monotonic()
         assert connection.recv(1) == b""
         assert 0.8 < time.monotonic() - started < 5
@@ -72,6 +78,37 @@ def test_a_slow_answer_is_no_idle_connection(runtime: FakeRuntime) -> None:
         timer.start()
         assert client.post("/v1/embed", json={"inputs": ["a"]}).status_code == 200
         timer.join()
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        b"connection: upgrade\r\nupgrade: websocket\r\n",
+    ],
+)
+def test_an_offer_of_another_protocol_is_ignored(
+    client: httpx.Client, offer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Java's own HTTP client makes one with the first request of every connection."""
+    body = rb'{"inputs": ["\nUpgrade:"]}'
+    with connect(client) as connection:
+        for _ in range(2):
+            connection.sendall(
+                b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n%s\r\n%s" % (len(body), offer, body)
+            )
+            reply = b""
+            while not reply.endswith(b"]}]}"):
+                reply += connection.recv(65536)
+            assert reply.startswith(b"HTTP/1.1 200 ")
+            assert rb"\nUpgrade:" in reply
+    assert "upgrade" not in caplog.text.lower()
+
+
+def test_only_the_header_changes() -> None:
+    sent = b"GET /upgrade: HTTP/1.1\r\nX-Upgrade: 1\r\nUPGRADE: h2c\r\n\r\n\r\nupgrade: body"
+    assert without_upgrade(sent) == sent.replace(b"UPGRADE", b"x-grade")
 
 
 @pytest.fixture(params=["whole", "streamed"])
@@ -127,22 +164,30 @@ def test_a_thousand_connections(runtime: FakeRuntime) -> None:
     allow_many_connections()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft >= min(hard, 65_536) >= 2200, "both ends of every connection are in this process"
+    num_waiting = itertools.count(1)
 
-    async def ask(address: str) -> list[int]:
-        limits = httpx.Limits(max_connections=1000)
-        async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-            answers = [client.post("/v1/embed", json={"inputs": [f"a{i}"]}) for i in range(1000)]
-            waiting = asyncio.gather(*answers)
-            replies = await waiting
-        for i, reply in enumerate(replies):
-            assert reply.json()["embeddings"][0]["tokens"][0]["text"] == f"a{i}"
-        return [reply.status_code for reply in replies]
+    async def ask(client: httpx.Client, i: int) -> tuple[bytes, dict[str, Any]]:
+        host, port = client.base_url.host, client.base_url.port
+        reader, writer = await asyncio.open_connection(host, port)
+        body = b'{"inputs": ["a%d"]}' % i
+        writer.write(
+            b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+        if next(num_waiting) == 1000:
+            runtime.may_run.set()  # only now that all are open
+        reply = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        headers, _, content = reply.partition(b"\r\n\r\n")
+        return headers.partition(b"\r\n")[0], json.loads(content)
+
+    async def ask_all(client: httpx.Client) -> list[tuple[bytes, dict[str, Any]]]:
+        return await asyncio.gather(*(ask(client, i) for i in range(1000)))
 
     runtime.may_run.clear()
     with serving_runtime(runtime) as client:
-        # The engine is let go only when all of them wait: 3 positions each, but for those in its first batch.
-        def all_wait() -> bool:
-            return runtime.queue_depth() >= 3 * 1000 - 1024
-
-        threading.Thread(target=lambda: (wait_until(all_wait, 60), runtime.may_run.set())).start()
-        assert asyncio.run(ask(str(client.base_url))) == [200] * 1000
+        replies = asyncio.run(ask_all(client))
+    for i, (status, reply) in enumerate(replies):
+        assert status == b"HTTP/1.1 200 OK"
+        assert reply["embeddings"][0]["tokens"][0]["text"] == f"a{i}"

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import random
-import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +16,8 @@ import numpy as np
 import pytest
 
 from service.__main__ import main
+from tests.service.processes import server_process
 from tests.service.tiny_bundle import write_tiny_bundle
-
-ROOT = Path(__file__).resolve().parents[2]
 
 SENTENCES = [
     "She sat on the bank of the river.",
@@ -55,27 +50,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny").folder
 
 
-@contextmanager
-def process(bundle: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """Start a server, wait for the line that names its address, and stop it when the test has not."""
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--bundle", str(bundle)]
-    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    try:
-        line = server.stderr.readline()
-        address = re.search(r"serving tiny on (http://\S+) with \d+ compute threads$", line)
-        assert address, line + server.stderr.read()
-        with httpx.Client(base_url=address[1], timeout=30) as client:
-            yield server, client
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-        server.stderr.close()
-
-
 @pytest.fixture(scope="module")
 def client(bundle: Path) -> Iterator[httpx.Client]:
-    with process(bundle) as (_, client):
+    with server_process("--bundle", bundle) as (_, client):
         yield client
 
 
@@ -158,13 +135,12 @@ def test_the_same_word_has_another_vector_in_another_sentence(client: httpx.Clie
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(bundle: Path, number: signal.Signals) -> None:
-    with process(bundle) as (server, client):
+    with server_process("--bundle", bundle) as (server, client):
         assert client.get("/readyz").json() == {"status": "ready"}
         embed(client, "a")
-        server.send_signal(number)
-        assert server.wait(timeout=30) == 0
-        assert server.stderr is not None
-        assert server.stderr.read().endswith("INFO polyseme: stopped\n")
+        server.popen.send_signal(number)
+        assert server.wait() == 0
+        assert server.lines[-1].endswith("INFO polyseme: stopped")
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from service.exchange import Exchange
 from service.logs import JsonLines, TextLines, log_exchange
 from service.work import Work
+from tests.service.processes import server_process
+from tests.service.tiny_bundle import write_tiny_bundle
 
 LINE = r"method=POST route=/v1/embed status=200 ms=[\d.]+ bytes=\d+ model=fake tokens=3 id=abc"
 
@@ -87,3 +91,29 @@ def test_the_same_as_json(caplog: pytest.LogCaptureFixture) -> None:
         "error": None,
         "id": "abc",
     }
+
+
+def test_a_process_writes_nothing_but_json_then(tmp_path: Path) -> None:
+    key = "0123456789abcdef"
+    bundle = write_tiny_bundle(tmp_path / "tiny").folder
+    flags = ("--bundle", bundle, "--threads", "1", "--log-format", "json")
+    with server_process(*flags, variables={"POLYSEME_API_KEYS": key}) as (server, client):
+        headers = {"Authorization": f"Bearer {key}", "X-Request-Id": "abc"}
+        client.post("/v1/embed", json={"inputs": ["secret"]}, headers=headers)
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+            connection.sendall(b"secret\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 400"
+        client.close()
+        server.popen.terminate()
+        assert server.wait() == 0
+    documents = [json.loads(line) for line in server.lines]
+    lines = [(document["level"], document["logger"], document["message"]) for document in documents]
+    assert lines[1:] == [
+        ("INFO", "polyseme.access", "request"),
+        ("WARNING", "uvicorn.error", "Invalid HTTP request received."),
+        ("INFO", "polyseme", "stopping; 0 requests in flight"),
+        ("INFO", "polyseme", "stopped"),
+    ]
+    assert (documents[1]["id"], documents[1]["status"], documents[1]["model"]) == ("abc", 200, "tiny")
+    assert "secret" not in server.log
+    assert key not in server.log

@@ -86,9 +86,10 @@ def test_every_name_is_ours_and_has_a_unit() -> None:
     metrics.engine("m")
     page = metrics.exposition("")[0].decode()
     families = re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE)
-    units = r"seconds|bytes|tokens|sentences|ratio|requests|refused|hits|misses|dropped|restarts|info|ready"
+    units = "seconds|bytes|tokens|sentences|requests|requests_in_flight"
+    counts = "ratio|refused|hits|misses|dropped|restarts|info|ready"
     for name, kind in families:
-        assert re.fullmatch(rf"polyseme_(\w+_)?({units})(_total)?", name), name
+        assert re.fullmatch(rf"polyseme_(\w+_)?({units}|{counts})(_total)?", name), name
         assert name.endswith("_total") == (kind == "counter"), name
 
 

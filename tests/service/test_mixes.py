@@ -90,7 +90,12 @@ def test_a_mix_that_does_not_fit(mix: MixRequest, message: str, where: str) -> N
     assert refusal(mix=mix) == ("invalid_request", message, where)
 
 
-WAYS = {"task": "sense", "tasks": ["sense"], "mix": MixRequest(weights=[1.0, 0, 0]), "layer": 0}
+WAYS: dict[str, Any] = {
+    "task": "sense",
+    "tasks": ["sense"],
+    "mix": MixRequest(weights=[1.0, 0, 0]),
+    "layer": 0,
+}
 
 
 @pytest.mark.parametrize("first", WAYS)

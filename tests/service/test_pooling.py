@@ -166,4 +166,5 @@ def test_a_span_that_touches_no_token() -> None:
 def test_rows_are_scaled_to_length_1_whatever_their_size() -> None:
     rows = normalized(np.array([[[3e30, 4e30], [3e-30, 4e-30]], [[0, 0], [-0.0, -2]]], dtype=np.float32))
     assert rows.dtype == np.float32
-    np.testing.assert_allclose(rows, [[[0.6, 0.8], [0.6, 0.8]], [[0, 0], [0, -1]]], rtol=1e-6)
+    expected = np.array([[[0.6, 0.8], [0.6, 0.8]], [[0, 0], [0, -1]]])
+    np.testing.assert_allclose(rows, expected, rtol=1e-6)

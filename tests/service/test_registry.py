@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.bundle import BundleError
+from service.cpu import usable_cpus
 from service.errors import ServiceError
 from service.registry import Registry
 from tests.service.conftest import fake_settings
@@ -59,3 +60,9 @@ def test_it_is_ready_only_while_it_is_open() -> None:
     states.append(registry.is_ready)
     assert states == [False, True, False]
     assert refusal(registry, None)[0] == "not_ready"
+
+
+def test_workers_share_the_cpus() -> None:
+    shares = [Registry(fake_settings(threads=0, workers=n), open_fake).num_threads for n in (1, 2, 256)]
+    assert shares == [usable_cpus(), max(1, usable_cpus() // 2), max(1, usable_cpus() // 256)]
+    assert Registry(fake_settings(threads=3, workers=2), open_fake).num_threads == 3

@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 
 import pytest
-import uvicorn
-from starlette.types import Receive, Scope, Send
 
-from service.server import Server, bind
+from service.app import create_app
+from service.server import Server, bind, forced_end
+from tests.service.conftest import fake_settings, wait_until
+from tests.service.fake_backend import open_fake
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -41,14 +43,29 @@ def test_an_address_that_is_not_ours(host: str, reason: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_the_first_connection_is_not_lost(number: signal.Signals) -> None:
-    async def no_requests(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("nobody has asked anything")
-
     async def stopped_at_once() -> None:
-        server = Server(uvicorn.Config(no_requests, log_config=None, lifespan="off"))
+        stops: list[str] = []
+        server = Server(create_app(fake_settings(), open_fake), fake_settings(), lambda: stops.append("once"))
         server.stop_on_signals()
         os.kill(os.getpid(), number)
         with bind("127.0.0.1", 0) as listening:
             await asyncio.wait_for(server.serve(sockets=[listening]), timeout=30)
+        server.stop()
+        assert stops == ["once"]
 
     asyncio.run(stopped_at_once())
+
+
+def test_a_process_that_ends_in_time_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[str] = []
+    monkeypatch.setattr("service.server.cut_off", cut.append)
+    monkeypatch.setattr("service.server.END_MARGIN_S", 0.0)
+    with forced_end(fake_settings(drain_s=0)) as on_stop:
+        on_stop()
+        wait_until(lambda: cut == ["it did not end in time"])
+    with forced_end(fake_settings(drain_s=60)) as on_stop:
+        on_stop()
+        (timer,) = (thread for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+    timer.join(timeout=10)
+    assert not timer.is_alive()
+    assert len(cut) == 1

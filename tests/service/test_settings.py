@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from service.declaration import declaration_of, flag_name, help_text, variable_name
 from service.settings import SHIPPED_BUNDLE, Settings, SettingsError, add_flags, read_settings
+from service.settings_page import PAGE, page
 
 
 def parse(*arguments: str) -> dict[str, str | list[str] | None]:
@@ -58,6 +60,77 @@ def test_a_wrong_flag_is_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({}, parse(*arguments))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("POLYSEME_QEUE_TOKENS", "did you mean POLYSEME_QUEUE_TOKENS?"),
+        ("POLYSEME_API_KEY", "did you mean POLYSEME_API_KEYS"),
+        ("POLYSEME_ZZZZZZ", "polyseme serve --help lists them"),
+    ],
+)
+def test_an_unknown_variable_is_refused(variable: str, hint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({variable: "1", "OTHER": "2"}, {})
+    message = f"{variable}: expected the variable of a setting, got an unknown name; {hint}"
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_kubernetes_sets_beside_a_service_of_our_name_is_none_of_ours() -> None:
+    links = {
+        "POLYSEME_SERVICE_HOST": "10.0.0.11",
+        "POLYSEME_SERVICE_PORT": "8000",
+        "POLYSEME_SERVICE_PORT_HTTP": "8000",
+        "POLYSEME_PORT": "tcp://10.0.0.11:8000",
+        "POLYSEME_PORT_8000_TCP": "tcp://10.0.0.11:8000",
+        "POLYSEME_PORT_8000_TCP_ADDR": "10.0.0.11",
+    }
+    assert read_settings(links, {}) == Settings()
+
+
+KEY, ADMIN_KEY = "0123456789abcdef", "/+=._~-:;0123456789"
+
+
+def test_lists_are_separated_by_commas() -> None:
+    given = parse("--api-keys", f"{KEY}, {ADMIN_KEY}", "--cors-origins", "https://a.example,http://b:8080")
+    settings = read_settings({"POLYSEME_ADMIN_KEYS": ADMIN_KEY}, given)
+    assert settings.api_keys == (KEY, ADMIN_KEY)
+    assert settings.admin_keys == (ADMIN_KEY,)
+    assert settings.cors_origins == ("https://a.example", "http://b:8080")
+
+
+@pytest.mark.parametrize(
+    "form", [repr, str, lambda settings: repr(vars(settings)), lambda s: f"{s.api_keys}"]
+)
+def test_keys_are_shown_to_nobody(form: Callable[[Settings], str]) -> None:
+    settings = read_settings({"POLYSEME_API_KEYS": f"{KEY},{ADMIN_KEY}"}, {})
+    shown = form(settings)
+    assert KEY not in shown
+    assert "<2 secrets>" in shown
+
+
+@pytest.mark.parametrize("wrong", ["short", "0123456789abcdef,", "0123456789 abcdef", "0123456789abcdefé"])
+def test_a_wrong_key_is_not_repeated(wrong: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"POLYSEME_API_KEYS": wrong}, {})
+    assert str(caught.value) == (
+        "POLYSEME_API_KEYS: expected keys of at least 16 visible ASCII characters, separated by commas"
+    )
+
+
+@pytest.mark.parametrize("wrong", ["a.example", "https://a.example/path", "https://a.example,", "ftp://x"])
+def test_a_wrong_origin(wrong: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, parse("--cors-origins", wrong))
+    expected = "origins as https://example.org, or *, separated by commas"
+    assert str(caught.value) == f"--cors-origins: expected {expected}, got {wrong!r}"
+
+
+def test_the_page_of_all_settings_is_the_present_one() -> None:
+    renew = "a wanted change? `python -m service.settings_page` renews the page"
+    assert PAGE.read_text(encoding="utf-8") == page(), renew
 
 
 def test_a_wrong_variable_is_named_as_the_variable() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.service.conftest import wait_until
 from tests.service.processes import SERVING, ServerProcess, server_process
+from tests.service.test_metrics import value
 from tests.service.tiny_bundle import write_tiny_bundle
 
 BODY = {"inputs": ["a"]}
@@ -50,15 +51,14 @@ def in_flight(client: httpx.Client, num_requests: int = 1) -> Iterator[list[http
     threads = [threading.Thread(target=ask) for _ in range(num_requests)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: queue_tokens(client) == 3 * (num_requests - 1))
+    wait_until(lambda: requests_in_flight(client) == num_requests)
     yield replies
     for thread in threads:
         thread.join()
 
 
-def queue_tokens(client: httpx.Client) -> float:
-    (line,) = (line for line in client.get("/metrics").text.splitlines() if "polyseme_queue_tokens{" in line)
-    return float(line.split()[-1])
+def requests_in_flight(client: httpx.Client) -> float:
+    return value(client.get("/metrics").text, "polyseme_requests_in_flight")
 
 
 def test_what_has_begun_is_finished_and_nothing_new_is_taken(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def connection_in_flight(client: httpx.Client) -> Iterator[socket.socket]:
             b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b'Content-Length: 17\r\n\r\n{"inputs": ["a"]}'
         )
-        wait_until(lambda: "polyseme_batch" in client.get("/metrics").text)
+        wait_until(lambda: requests_in_flight(client) == 1)
         yield connection
 
 

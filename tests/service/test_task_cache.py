@@ -14,7 +14,7 @@ import pytest
 from service.store_target import SQLiteFile, StoreTarget
 from service.task_cache import MAX_AGE_S, TaskCache
 from service.task_records import StoredTask, StoreUnavailable
-from service.task_store import TaskStore
+from service.task_store import AWAY_S, TaskStore
 from tests.service.store_processes import another_process, heard, new_task, put_when_told
 
 
@@ -133,7 +133,7 @@ def test_a_store_that_is_away_is_said_so_when_the_task_is_too_old(file_store: Ta
     with pytest.raises(StoreUnavailable):
         cache.get("t")
     path.with_name("moved").rename(path)
-    file_store._away_until = 0.0
+    time.sleep(AWAY_S)
     assert cache.get("t") == ["t", "1"]
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from service.settings import Settings
-from service.workers import WorkersError, serve_with_workers
+from service.workers import SILENT_S, WorkersError, serve_with_workers
 from tests.service.conftest import wait_until
 from tests.service.processes import ServerProcess, server_process
 from tests.service.test_metrics import value
@@ -127,9 +127,10 @@ def test_a_signal_ends_them_all_in_order(
 
 def test_workers_end_with_their_parent(two: tuple[ServerProcess, httpx.Client]) -> None:
     server, _ = two
-    workers = workers_of(server)
+    folder, workers = metrics_folder(server), workers_of(server)
     server.popen.kill()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    assert not folder.exists()
 
 
 def test_a_broken_bundle_is_refused_before_any_worker_starts(bundle: Path, tmp_path: Path) -> None:
@@ -148,6 +149,34 @@ def test_what_only_a_worker_finds_out_ends_them_all(bundle: Path) -> None:
         f'polyseme: {bundle}: expected another name than the string "tiny": it is served already'
     )
     assert "Traceback" not in server.log
+
+
+def test_a_worker_that_is_lost_before_it_is_ready_ends_them_all(bundle: Path) -> None:
+    server = ServerProcess("--bundle", bundle, "--workers", "2", "--threads", "1")
+    wait_until(lambda: len(workers_of(server)) == 2)
+    os.kill(min(workers_of(server)), signal.SIGKILL)
+    assert server.wait() == 2
+    assert server.lines[-1] == "polyseme: a worker was ended by SIGKILL before it was ready"
+
+
+@pytest.mark.slow
+def test_a_worker_that_stands_still_is_killed(two: tuple[ServerProcess, httpx.Client]) -> None:
+    server, client = two
+    client.close()
+    victim = min(workers_of(server))
+    os.kill(victim, signal.SIGSTOP)
+    server.wait_for(f"ERROR polyseme: worker {victim} is silent and gets killed$", timeout_s=SILENT_S + 10)
+    server.wait_for(r"INFO polyseme: worker (\d+) serves$")
+    assert victim not in workers_of(server)
+    assert ask_alone(client.base_url).status_code == 200
+
+
+def test_a_signal_while_they_start(bundle: Path) -> None:
+    server = ServerProcess("--bundle", bundle, "--workers", "2", "--threads", "1")
+    wait_until(lambda: len(workers_of(server)) == 2)
+    server.popen.terminate()
+    assert server.wait(timeout_s=10) == 0
+    assert server.lines[-1].endswith("INFO polyseme: stopped")
 
 
 def test_a_port_that_is_taken(bundle: Path) -> None:

@@ -176,7 +176,7 @@ def test_every_process_says_in_one_line_what_is_wrong(wrong: str, tmp_path: Path
     bad = tmp_path / "bad.txt"
     bad.write_bytes(b"good\n\xff\n")
     path = write_config(tmp_path, batch_size=7 if wrong == "batch" else 8)
-    options = ("--train", f"en={bad}") if wrong == "text" else ()
+    options = ("--train", f"en={bad}", "--train", f"ko={bad}") if wrong == "text" else ()
     done = torchrun("train", str(path), "--work", str(tmp_path / "work"), *options)
     assert done.returncode == 1
     said = sorted(line for line in done.stderr.splitlines() if line.startswith("polyseme-train: "))

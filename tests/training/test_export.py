@@ -27,7 +27,7 @@ from training import export as export_module
 from training import pipeline
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.config import Config
-from training.export import check_runtimes, export, load_model, round_weights
+from training.export import check_runtimes, export, largest_allowed, load_model, round_weights
 from training.workspace import Workspace
 
 
@@ -112,6 +112,12 @@ def test_export_is_refused_when_the_runtimes_differ(
     ):
         export(tiny, trained, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_runtimes_may_differ_where_float32_itself_is_no_more_exact() -> None:
+    assert largest_allowed(0) == largest_allowed(2.5e-6) == 1e-5
+    assert largest_allowed(9e-6) == pytest.approx(3.6e-5)
+    assert largest_allowed(1) == largest_allowed(float("inf")) == 1e-4
 
 
 def test_check_passes_on_what_was_written(trained: Workspace, bundle: Bundle) -> None:

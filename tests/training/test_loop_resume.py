@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from tests.training.conftest import copy_workspace
 from tests.training.runs import (
     LONG,
-    REPOSITORY,
     STEP_CLOCK,
     TOKENS_PER_STEP,
     StepClock,
@@ -24,11 +22,9 @@ from tests.training.runs import (
     tiny_config,
     trainer,
     write_config,
-    write_documents,
 )
 from training import loop
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from training.corpus import pack, read_documents
 from training.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("every_step")
@@ -186,16 +182,6 @@ def test_another_configuration_is_not_resumed(
         resumed(tiny_config(tmp_path, steps=40, **changed), finished)
 
 
-def test_another_text_is_not_resumed(uninterrupted: tuple[Path, Workspace], tmp_path: Path) -> None:
-    _, finished = uninterrupted
-    workspace = copy_workspace(finished, tmp_path / "work")
-    text = tmp_path / "text.txt"
-    text.write_text("The bank of the river.\n" * 100)
-    pack([text], workspace.tokenizer, workspace.train_path)
-    with pytest.raises(ValueError, match="belongs to another configuration or text"):
-        resumed(tiny_config(tmp_path, steps=40), workspace)
-
-
 def test_what_may_change_in_mid_run(uninterrupted: tuple[Path, Workspace], tmp_path: Path) -> None:
     _, finished = uninterrupted
     workspace = copy_workspace(finished, tmp_path / "work")
@@ -232,59 +218,6 @@ def test_what_may_change_in_mid_run(uninterrupted: tuple[Path, Workspace], tmp_p
     assert heldout[40] < heldout[39] < heldout[36] < heldout[33]
     assert heldout[33] == pytest.approx(heldout[30], abs=0.05)
     assert heldout[33] - heldout[40] < 0.05 * (heldout[7] - heldout[30])
-
-
-def test_a_heldout_text_that_has_changed_is_not_resumed(
-    uninterrupted: tuple[Path, Workspace], tmp_path: Path
-) -> None:
-    """As long as before: its perplexities cannot be compared with those of the run."""
-    _, finished = uninterrupted
-    workspace = copy_workspace(finished, tmp_path / "work")
-    text = tmp_path / "text.txt"
-    text.write_text("The bank of the river.\n" * 20)
-    pack([text], workspace.tokenizer, workspace.heldout_path("ko"))
-    with pytest.raises(ValueError, match=r"last\.safetensors: belongs to another held-out text \(ko\)$"):
-        resumed(tiny_config(tmp_path, steps=40), workspace)
-
-
-def test_a_training_text_as_long_as_before_but_another_is_not_resumed(
-    uninterrupted: tuple[Path, Workspace], tmp_path: Path
-) -> None:
-    _, finished = uninterrupted
-    workspace = copy_workspace(finished, tmp_path / "work")
-    documents = [
-        lines
-        for language in ("en", "ko")
-        for lines in read_documents(REPOSITORY / "tests" / "data" / f"corpus.{language}.txt")
-    ]
-    text = write_documents(tmp_path / "text.txt", *documents[::-1])
-    assert len(pack([text], workspace.tokenizer, workspace.train_path)) == 13076
-    with pytest.raises(ValueError, match=r"last\.safetensors: belongs to another training text$"):
-        resumed(tiny_config(tmp_path, steps=40), workspace)
-
-
-def test_a_run_of_before_texts_had_hashes_is_resumed_and_has_them_then(
-    uninterrupted: tuple[Path, Workspace], tmp_path: Path
-) -> None:
-    folder, finished = uninterrupted
-    config = tiny_config(folder, steps=31, evaluate_every_steps=7)
-    workspace = copy_workspace(finished, tmp_path / "old")
-    texts = workspace.texts(config)
-    assert list(texts) == ["training text", "held-out text (en)", "held-out text (ko)"]
-    tensors, progress = load_checkpoint(workspace.checkpoint_path)
-    assert progress.texts == texts
-    progress.texts = {}
-    save_checkpoint(workspace.checkpoint_path, tensors, progress)
-    assert resumed(config, workspace).run()
-    assert load_checkpoint(workspace.checkpoint_path)[1].texts == texts
-
-    # The text, too, may have been packed before.
-    for path in (workspace.train_path, workspace.heldout_path("en"), workspace.heldout_path("ko")):
-        document = json.loads((path / "corpus.json").read_text())
-        del document["sha256"]
-        (path / "corpus.json").write_text(json.dumps(document))
-    assert workspace.texts(config) == {}
-    assert resumed(config, workspace).progress.step == 31
 
 
 def test_weights_alone_are_not_resumed(uninterrupted: tuple[Path, Workspace], tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
 import httpx
 import pytest
 
 from service.app import create_app
-from tests.service.conftest import fake_settings
-from tests.service.fake_backend import open_fake
+from tests.service.conftest import fake_settings, serving_runtime, wait_until
+from tests.service.fake_backend import FakeRuntime, open_fake
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,25 @@ from tests.service.fake_backend import open_fake
 def test_a_server_that_runs(client: httpx.Client, path: str, status: str) -> None:
     reply = client.get(path)
     assert (reply.status_code, reply.json()) == (200, {"status": status})
+
+
+def test_an_engine_that_hangs_is_noticed_in_time_and_named(runtime: FakeRuntime) -> None:
+    runtime.may_run.clear()
+    with serving_runtime(runtime, stall_ms=500) as client:
+        asking = threading.Thread(target=client.post, args=["/v1/embed"], kwargs={"json": {"inputs": ["a"]}})
+        asking.start()
+        assert runtime.running.wait(timeout=10)
+        hung_s = time.monotonic()
+        assert client.get("/readyz").status_code == 200
+        wait_until(lambda: client.get("/readyz").status_code == 503)
+        assert 0.4 < time.monotonic() - hung_s < 2
+        reply = client.get("/health")
+        message = 'the engine of "fake" is lost or hangs'
+        assert reply.json() == {"error": {"type": "not_ready", "message": message}}
+        assert client.get("/livez").status_code == 200
+        runtime.may_run.set()
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        asking.join()
 
 
 @pytest.mark.parametrize(
