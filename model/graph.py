@@ -11,28 +11,38 @@ Shape letters: N tokens in a row, C characters, E character dim, F filters, D to
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from onnx import ModelProto, TensorProto
 
 from model.architecture import Architecture
 from model.context_graph import build_context_encoder
-from model.files import CONTEXT_ENCODER_FILE, LM_HEADS_FILE, TOKEN_ENCODER_FILE
+from model.files import (
+    CONTEXT_ENCODER_FILE,
+    INT8_CONTEXT_ENCODER_FILE,
+    LM_HEADS_FILE,
+    TOKEN_ENCODER_FILE,
+)
 from model.graph_builder import GraphBuilder, Tensors, floats, int32s
+from model.int8_graph import build_int8_context_encoder
 
 
-def build_graphs(architecture: Architecture, tensors: Tensors) -> dict[str, bytes]:
-    """Return the three graph files of a bundle by name.
+def build_graphs(
+    architecture: Architecture, tensors: Tensors, ranges_D: npt.NDArray[np.float32] | None = None
+) -> dict[str, bytes]:
+    """Return the graph files of a bundle by name.
 
-    tensors: what `model.weights.read_header` returns.
+    tensors: what `model.weights.read_header` returns; ranges_D: those of `build_int8_context_encoder`, which
+    is among the graphs if they are given.
     """
     builders = {
         TOKEN_ENCODER_FILE: build_token_encoder,
         CONTEXT_ENCODER_FILE: build_context_encoder,
         LM_HEADS_FILE: build_lm_heads,
     }
-    return {
-        name: build(architecture, tensors).SerializeToString(deterministic=True)
-        for name, build in builders.items()
-    }
+    graphs = {name: build(architecture, tensors) for name, build in builders.items()}
+    if ranges_D is not None:
+        graphs[INT8_CONTEXT_ENCODER_FILE] = build_int8_context_encoder(architecture, tensors, ranges_D)
+    return {name: graph.SerializeToString(deterministic=True) for name, graph in graphs.items()}
 
 
 def build_token_encoder(architecture: Architecture, tensors: Tensors) -> ModelProto:

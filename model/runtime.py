@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +17,11 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from model.bundle import Bundle, BundleError
-from model.files import (
-    CONTEXT_ENCODER_FILE,
-    INT8_CONTEXT_ENCODER_FILE,
-    LM_HEADS_FILE,
-    TOKEN_ENCODER_FILE,
-)
+from model.files import CONTEXT_ENCODERS, LM_HEADS_FILE, TOKEN_ENCODER_FILE, Precision
 from model.grouping import groups_by_length
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
-Precision = Literal["float32", "int8"]
-
-_CONTEXT_ENCODERS: dict[Precision, str] = {
-    "float32": CONTEXT_ENCODER_FILE,
-    "int8": INT8_CONTEXT_ENCODER_FILE,
-}
-
 # Characters, padding counted, of one run of the character CNN, which writes about a thousand floats for each:
 # 16 MB. Without a bound, one token of 10,000 characters among 500 short ones would take 20 GB.
 _CHARACTERS_PER_RUN = 4096
@@ -62,7 +50,7 @@ class Runtime:
         if num_threads < 1:
             raise ValueError(f"num_threads: expected at least 1, got {num_threads}")
         self._architecture = bundle.manifest.architecture
-        context_encoder = _CONTEXT_ENCODERS[precision]
+        context_encoder = CONTEXT_ENCODERS[precision]
         if context_encoder not in bundle.manifest.files:
             raise BundleError(f"{bundle.folder}: expected {context_encoder} for {precision}, found none")
         self._token_encoder, self._context_encoder, self._lm_heads = (

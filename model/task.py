@@ -1,5 +1,5 @@
-"""A learned task: a layer mix and, where it predicts, a head on the served vectors. What a fit gives, and what
-a user may upload; task_fit.py learns one.
+"""A learned task: a layer mix and, where it predicts, a head on the served vectors. What a fit gives, and
+what a user may upload; task_fit.py learns one.
 
 Shape letters: N examples, L layers, D vector dim, K labels.
 """
@@ -33,8 +33,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Task:
     """Immutable. A mix alone (a user's upload) has no labels, head or report.
 
-    scalars: softmax(scalars) are the layers' weights; model_sha256: of the manifest of the bundle whose layers
-    are mixed.
+    scalars: softmax(scalars) are the layers' weights; model_sha256: of the manifest of the bundle whose
+    layers are mixed.
     """
 
     name: str
@@ -107,8 +107,8 @@ class Task:
 def predict(task: Task, mixed_ND: Floats) -> Doubles:
     """Return probabilities of the task's labels, float64 (N, K), rows that sum to 1.
 
-    mixed_ND: vectors of the task's own mix, pooled as its examples were. Raises ValueError for a task without a
-    head, for `sense` (see `predict_senses`), and when D is another.
+    mixed_ND: vectors of the task's own mix, pooled as its examples were. Raises ValueError for a task without
+    a head, for `sense` (see `predict_senses`), and when D is another.
     """
     if not isinstance(task.head, LinearHead):
         raise ValueError(f"head: expected one that predicts labels, got {_what(task)}")

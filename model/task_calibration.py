@@ -1,7 +1,7 @@
 """Probabilities that mean what they say: temperature, log loss, expected calibration error.
 
-probabilities = softmax(scores / temperature + prior). The prior (log frequencies, or 0) is not divided: however
-little the scores can be trusted, the labels' frequencies can.
+probabilities = softmax(scores / temperature + prior). The prior (log frequencies, or 0) is not divided:
+however little the scores can be trusted, the labels' frequencies can.
 
 Shape letters: N examples, K labels.
 """
@@ -36,8 +36,19 @@ class Scored:
 
     def probabilities(self, temperature: float) -> Doubles:
         """float64 (N, K), rows that sum to 1."""
-        scores_NK = np.where(np.isfinite(self.scores_NK), self.scores_NK, 0.0) / temperature
-        return softmax_rows(np.where(np.isfinite(self.scores_NK), scores_NK + self.prior_NK, -np.inf))
+        return softmax_rows(self._tempered(temperature))
+
+    def log_probabilities(self, temperature: float) -> Doubles:
+        """float64 (N, K), natural logarithms, also of what is 0 as a probability."""
+        scores_NK = self._tempered(temperature)
+        scores_NK -= scores_NK.max(axis=1, keepdims=True)
+        scores_NK -= np.log(np.exp(scores_NK).sum(axis=1, keepdims=True))
+        return scores_NK
+
+    def _tempered(self, temperature: float) -> Doubles:
+        choices_NK = np.isfinite(self.scores_NK)
+        scores_NK = np.where(choices_NK, self.scores_NK, 0.0) / temperature + self.prior_NK
+        return np.where(choices_NK, scores_NK, -np.inf)
 
     def rows(self, chosen: Booleans | Integers) -> Scored:
         return Scored(self.scores_NK[chosen], self.prior_NK[chosen], self.targets_N[chosen])
@@ -68,16 +79,27 @@ def log_losses(probabilities_NK: Doubles, targets_N: Integers) -> Doubles:
 
 
 def fit_temperature(scored: Scored) -> float:
-    """Return the temperature with the lowest mean log loss, 0.001 to 1,000,000; 1 when nothing is known."""
+    """Return the temperature with the lowest mean log loss, 0.001 to 1,000,000; 1 when nothing is known.
+
+    Targets are those of Platt 1999, "Probabilistic outputs for support vector machines", section 2.2, for K
+    labels: (N + 1) / (N + K) for the right one, 1 / (N + K) for each other. Where all N are right, they stop
+    the temperature from going to 0, and so from making the first error infinitely dear.
+    """
     from scipy.optimize import minimize_scalar  # not at import: a server that fits nothing does without
 
     known = scored.rows(scored.targets_N >= 0)
-    if not len(known.targets_N):
+    num_known = len(known.targets_N)
+    if not num_known:
         return 1.0
+    choices_NK = np.isfinite(known.scores_NK)
+    right_N = np.arange(num_known), known.targets_N
+    share_NK = np.where(choices_NK, 1.0, 0.0)
+    share_NK[right_N] += num_known
+    share_NK /= share_NK.sum(axis=1, keepdims=True)
 
     def mean_loss(log_temperature: float) -> float:
-        probabilities_NK = known.probabilities(float(np.exp(log_temperature)))
-        return float(log_losses(probabilities_NK, known.targets_N).mean())
+        log_NK = known.log_probabilities(float(np.exp(log_temperature)))
+        return -float(np.sum(share_NK * np.where(choices_NK, log_NK, 0.0))) / num_known
 
     bounds = tuple(np.log(_TEMPERATURES))
     result = minimize_scalar(mean_loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})

@@ -23,8 +23,8 @@ MIN_EXAMPLES = 10
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """features_NLD: float32, each layer's vectors pooled, may be memory-mapped; labels: N; words: N for `sense`,
-    else None."""
+    """features_NLD: float32, each layer's vectors pooled, may be memory-mapped; labels: N; words: N for
+    `sense`, else None."""
 
     features_NLD: Floats
     labels: Sequence[str]

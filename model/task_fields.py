@@ -1,4 +1,5 @@
-"""Read a task's JSON document field by field; what does not fit is named, with what was expected and found."""
+"""Read a task's JSON document field by field; what does not fit is named, with what was expected and
+found."""
 
 from __future__ import annotations
 

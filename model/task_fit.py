@@ -1,7 +1,7 @@
 """Learn a task from labelled examples: the mix, the head and the report.
 
-Beside the features a fit holds the mean of their layers (1/L of their size; for `sense` the mixed vectors), and
-little else. Frequencies are left as they are: probabilities are those of examples as frequent as the ones
+Beside the features a fit holds the mean of their layers (1/L of their size; for `sense` the mixed vectors),
+and little else. Frequencies are left as they are: probabilities are those of examples as frequent as the ones
 given, which is what calibration can promise; the report shows macro recall beside accuracy.
 
 Shape letters: N examples, L layers, D vector dim, K labels.
@@ -95,9 +95,9 @@ def fit(
 
     features_NLD: float32, every layer's vectors, pooled as they will be in requests; may be memory-mapped.
     words: for `sense`, the word of each example. groups: examples of one group are never on both sides of a
-    split (the sentence of each word, say); without, each example is a group. dev: judge on these, fit on all of
-    the others; without, a fifth is held out, or up to 1,000 examples each fifth in turn, and the task is then
-    fitted on all. progress is called with 0 to 1, never falling; cancelled is asked many times a second.
+    split (the sentence of each word, say); without, each example is a group. dev: judge on these, fit on all
+    of the others; without, a fifth is held out, or up to 1,000 examples each fifth in turn, and the task is
+    then fitted on all. progress is called with 0 to 1, never falling; cancelled is asked many times a second.
     Raises ValueError when parts do not fit together or there is too little to learn from, Cancelled when told
     to stop.
     """

@@ -1,7 +1,7 @@
 """What a task predicts with: a linear head on the served vector, or one part of it for each word's senses.
 
-Shape letters: N examples, D vector dim, K labels, R rows (the senses of all words, word by word), S senses of a
-word.
+Shape letters: N examples, D vector dim, K labels, R rows (the senses of all words, word by word), S senses of
+a word.
 """
 
 from __future__ import annotations
@@ -138,9 +138,8 @@ class SenseHead:
         for index, value in enumerate(fields.items("words")):
             entry = _sense_word(Fields(value, f"{fields.path('words')}[{index}]"), num_labels)
             if entry.word in seen:
-                raise ValueError(
-                    f"{fields.path('words')}[{index}].word: expected different words, got {entry.word!r} twice"
-                )
+                name = f"{fields.path('words')}[{index}].word"
+                raise ValueError(f"{name}: expected different words, got {entry.word!r} twice")
             seen.add(entry.word)
             words.append(entry)
         if not words:
@@ -154,8 +153,9 @@ def _sense_word(fields: Fields, num_labels: int) -> SenseWord:
     fields.only("word", "labels", "counts")
     labels, counts = fields.counts("labels"), fields.counts("counts")
     if not labels or len(set(labels)) < len(labels) or max(labels) >= num_labels:
+        last = num_labels - 1
         raise ValueError(
-            f"{fields.path('labels')}: expected different whole numbers from 0 to {num_labels - 1}, got {labels}"
+            f"{fields.path('labels')}: expected different numbers from 0 to {last}, got {labels}"
         )
     if len(counts) != len(labels):
         raise ValueError(f"{fields.path('counts')}: expected {len(labels)}, one a label, got {len(counts)}")

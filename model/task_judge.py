@@ -193,7 +193,8 @@ def _calibration(scored: Scored) -> Calibration:
 
 
 def majority_scored(counts_NK: Doubles, targets_N: Integers) -> Scored:
-    """Score each example's labels by how often they occur, as logarithms; a label that does not is no choice."""
+    """Score each example's labels by how often they occur, as logarithms; a label that does not is no
+    choice."""
     occurs_NK = counts_NK > 0
     scores_NK = np.where(occurs_NK, np.log(np.where(occurs_NK, counts_NK, 1.0)), -np.inf)
     return Scored(scores_NK, np.zeros(counts_NK.shape), targets_N)

@@ -18,22 +18,23 @@ from model.task_watch import Watch
 
 # How far a head may spread scores before labels have their say: the standard deviation, over examples, of a
 # score whose weights are drawn from the prior that the penalty stands for. From little to much, so that each
-# fit starts from a simpler one. Six labelled sets of 2,700 to 20,000 examples chose 1.3 to 5.
+# fit starts from a simpler one. Labelled sets of 40 to 20,000 examples chose 2 to 8.
 SPREADS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-# Standard deviation of the scalars' prior, about equal shares: two layers' shares may differ by e^2 for a few
-# examples' sake, by anything for many's.
+# Standard deviation of the scalars' prior, about equal shares: soft, and of no weight beside many examples.
 _SCALAR_SPREAD = 2.0
-# ... and where held-out examples preferred a fixed mix: as firm as ten times the loss's own curvature, so that
-# the scalars move from it only for much.
+# Where held-out examples preferred a fixed mix: as firm as ten times the loss's own curvature, so
+# that the scalars move from it only for much.
 _FIRM_TETHER = 0.5
 # A layer that is held nearly alone outweighs each other by e^4: 96% of three.
 _NEARLY_ALONE = 4.0
 # How a scalar's loss curves, about (measured); only the optimiser's idea of a first step.
 _SCALAR_CURVATURE = 0.05
+# From here on the leading directions are looked for again.
 _SCALARS_MOVED = 0.3
 
 _MAX_STEPS = 100
-# Along the path a relative gain in the objective below this ends a fit; the last fit, which is kept, is finer.
+# Along the path a relative gain in the objective below this ends a fit; the last fit, which is kept, is
+# finer.
 _PATH_TOLERANCE = 3e-4
 _FINAL_TOLERANCE = 1e-6
 
@@ -68,7 +69,7 @@ def start_parameters(objective: Objective, label_counts_K: Integers, num_layers:
 
 
 def loose_leash(num_layers: int, num_examples: int) -> Leash:
-    """Drawn to equal shares, by a prior that counts as one example."""
+    """Drawn to equal shares, by a prior with the weight of one example among all."""
     return Leash(np.zeros(num_layers), 1 / (_SCALAR_SPREAD**2 * num_examples))
 
 
@@ -91,7 +92,8 @@ def choose(
     spreads: Sequence[float],
     watch: Watch,
 ) -> Chosen:
-    """Fit each fold, from its start, along the path of spreads, until held-out examples get worse; return the best.
+    """Fit each fold, from its start, along the path of spreads, until held-out examples get worse; return the
+    best.
 
     Worse is a higher mean log loss of calibrated probabilities: the same head, only surer of itself, is
     neither.

@@ -19,8 +19,8 @@ Doubles = npt.NDArray[np.float64]
 # Rows taken at a time: 128 x 3 x 1024 floats (1.5 MB) stay in a core's cache between the two products of one
 # evaluation; twice as many do not, and take 1.5 times as long (measured, two labels).
 CHUNK_ROWS = 128
-# A layer that varies less than this, beside its own size, is constant: float32 vectors of the same token, each
-# the mean of its pieces, differ by rounding.
+# A layer that varies less than this, beside its own size, is constant: float32 vectors of the same token,
+# each the mean of its pieces, differ by rounding.
 _CONSTANT = 1e-5
 
 
@@ -64,7 +64,8 @@ class Moments:
 
 
 def unit_gamma(variance: float) -> float:
-    """Return the gamma that gives vectors of this variance a spread of 1: a head needs none, other users do."""
+    """Return the gamma that gives vectors of this variance a spread of 1: a head needs none, other users
+    do."""
     return min(1 / float(np.sqrt(variance)), MAX_COEFFICIENT) if variance > 0 else 1.0
 
 

@@ -6,8 +6,8 @@
 
 Mean and spread of the mix are functions of t (task_moments.py), so that the penalty on V is the same whatever
 t is. Were the mix left as it is, the penalty would favour large layers, and gamma and V could take turns at
-growing. For the same reason gamma is no parameter here: a linear head absorbs it. The head stays linear in the
-served vector, since spreads and means are constants once t is known.
+growing. For the same reason gamma is no parameter here: a linear head absorbs it. The head stays linear in
+the served vector, since spreads and means are constants once t is known.
 
 With two labels V has one column, half of whose score goes to either label: the optimum of two columns.
 
@@ -85,7 +85,8 @@ class Objective:
         self._sides_N1 = np.select([targets_N == 0, targets_N == 1], [-1.0, 1.0])[:, None]
         # The two columns that one column stands for have half its square.
         self.penalised = 0.5 if self.num_columns == 1 else 1.0
-        # Of the log loss in one score, in the mean over labels, where the labels' frequencies are all it knows.
+        # Of the log loss in one score, in the mean over labels, where the labels' frequencies are all it
+        # knows.
         frequency_K = np.bincount(fitted_N, minlength=num_labels) / len(fitted_N)
         self.curvature = float(np.mean(frequency_K * (1 - frequency_K)))
 
@@ -132,7 +133,8 @@ class Objective:
         return self._effective(weights_L, direction_DC, at.bias_C)
 
     def linear_head(self, at: Parameters, gamma: float) -> tuple[Doubles, Doubles]:
-        """Return weights (K, D) and biases (K) on the served vector, gamma * sum softmax(served)_l layer_l."""
+        """Return weights (K, D) and biases (K) on the served vector, gamma * sum softmax(served)_l
+        layer_l."""
         weight_LDC, bias_C = self.effective(at)
         # Any layer would do: served weight l times the served head is what the layer's own weights are.
         served_L = softmax_weights(self.served_scalars(at))

@@ -1,7 +1,7 @@
 """What a fit found out about itself, on examples it was not fitted on.
 
-The held-out examples also chose how strongly the head is held back, one of a few settings, for every row of the
-table alike. Shape letters: N examples, L layers.
+The held-out examples also chose how strongly the head is held back, one of a few settings, for every row of
+the table alike. Shape letters: N examples, L layers.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Row:
 class Calibration:
     """How far confidence is from the share that is right, over 10 bins of equal width, on held-out examples.
 
-    error_after: each half of them at the temperature fitted on the other half. The head's own `temperature` is
-    fitted on both. error_before: at the temperature 1.
+    error_after: each half of them at the temperature fitted on the other half. The head's own `temperature`
+    is fitted on both. error_before: at the temperature 1.
     """
 
     temperature: float
@@ -86,8 +86,8 @@ class AgainstLayer:
 @dataclass(frozen=True, slots=True)
 class Report:
     """held_out: "folds" (each example once, the others fitted), "split" (a fifth of them) or "dev" (the
-    caller's). label_counts: examples of each label. never_held_out: labels whose examples are all in one group,
-    so that nothing could be said about them. num_unjudged: examples held out whose word was never seen
+    caller's). label_counts: examples of each label. never_held_out: labels whose examples are all in one
+    group, so that nothing could be said about them. num_unjudged: examples held out whose word was never seen
     (`sense` with dev).
 
     method: "logistic", or what predicts senses. regularisation: the spread of scores that the head's prior

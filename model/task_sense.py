@@ -1,7 +1,8 @@
 """Learn a `sense` task: one mix for all words, and what tells each word's own senses apart in it.
 
 The mix is learned by nearest means (task_sense_mix.py), once on the examples that are not held out, for the
-report, and once on all; held-out examples choose between nearest means and the linear head, and its shrinkage.
+report, and once on all; held-out examples choose between nearest means and the linear head, and its
+shrinkage.
 
 Shape letters: N examples, L layers, D vector dim, R senses of all words, word by word.
 """
@@ -209,6 +210,6 @@ def _check_senses(inventory: Inventory, num_groups_R: Integers) -> None:
     repeated_W = np.bincount(word_R, weights=num_groups_R > 1)
     if not ((num_senses_W > 1) & (repeated_W > 0)).any():
         raise ValueError(
-            "senses: expected a word with at least 2, one of them of 2 examples or more (of different groups), "
-            f"got none among {len(num_senses_W)} words"
+            "senses: expected a word with at least 2, one of them of 2 examples or more (of different "
+            f"groups), got none among {len(num_senses_W)} words"
         )

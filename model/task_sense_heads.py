@@ -1,17 +1,17 @@
 """Two ways to tell a word's senses apart in the mixed space, both closed-form.
 
-Centroid: the cosine with the mean of each sense's examples. Linear: Fisher's discriminant, with one covariance
-for all words, of examples about their own sense's mean. A word of a dozen examples could never say which
-directions are noise; all words together can. Each word's scores are divided by how far its means lie apart:
-otherwise a word of few examples, whose means lie apart by accident, would be surest of itself.
+Centroid: the cosine with the mean of each sense's examples. Linear: Fisher's discriminant, with one
+covariance for all words, of examples about their own sense's mean. A word of a dozen examples could never say
+which directions are noise; all words together can. Each word's scores are divided by how far its means lie
+apart: otherwise a word of few examples, whose means lie apart by accident, would be surest of itself.
 
 A word's senses start equal: how often each occurs among a few examples says little of the texts to come. On
 four sets of 2,700 to 14,500 examples, priors in proportion cost up to 8 points of macro recall and gained
-accuracy on one (3 points). Against a logistic regression for each word, the linear scores were right more often
-(macro recall up to 9 points higher), in a tenth of the time.
+accuracy on one (3 points). Against a logistic regression for each word, the linear scores were right more
+often (macro recall up to 9 points higher), in a tenth of the time.
 
-Shape letters: N examples, D vector dim, R senses of all words, word by word, S senses of a word, K the largest
-number of them.
+Shape letters: N examples, D vector dim, R senses of all words, word by word, S senses of a word, K the
+largest number of them.
 """
 
 from __future__ import annotations
@@ -113,10 +113,8 @@ class SenseStatistics:
         )
 
     def linear(self, shrinkage: float) -> SenseScorer:
-        from scipy.linalg import (
-            cho_factor,
-            cho_solve,
-        )  # not at import: a server that fits nothing does without
+        # Not at import: a server that fits nothing does without.
+        from scipy.linalg import cho_factor, cho_solve
 
         variance = float(np.trace(self._scatter_DD)) / len(self._scatter_DD)
         # Without context a sense's examples are all one vector.
@@ -126,7 +124,8 @@ class SenseStatistics:
         factor = cho_factor(covariance_DD, overwrite_a=True, check_finite=False)
         weight_RD = cho_solve(factor, self._mean_RD.T, check_finite=False).T
         bias_R = -0.5 * np.einsum("rd,rd->r", weight_RD, self._mean_RD)
-        # What a word's senses have in common takes no part in telling them apart; without it numbers are small.
+        # What a word's senses have in common takes no part in telling them apart; without it numbers are
+        # small.
         weight_RD -= self._word_means(weight_RD)
         bias_R -= self._word_means(bias_R)
         apart_R = self._word_means(np.einsum("rd,rd->r", weight_RD, self._mean_RD))

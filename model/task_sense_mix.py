@@ -1,13 +1,14 @@
 """A layer mix in which senses lie apart, learned over all words at once.
 
-Each example is compared, by cosine in the mixed space, with the mean of each of its word's senses, its own sense's
-without itself:
+Each example is compared, by cosine in the mixed space, with the mean of each of its word's senses, its own
+sense's without itself:
 
     objective = mean of -log softmax(cosine / temperature) over the word's senses + tether / 2 * |t|^2
 
-Its only parameters are the scalars t and the temperature, so it cannot learn examples by heart, and its layers'
-inner products say all that there is to say: they are taken once, and an evaluation costs no pass over vectors.
-A word with one sense says nothing; an example that is its sense's only one is a candidate, never a question.
+Its only parameters are the scalars t and the temperature, so it cannot learn examples by heart, and its
+layers' inner products say all that there is to say: they are taken once, and an evaluation costs no pass over
+vectors. A word with one sense says nothing; an example that is its sense's only one is a candidate, never a
+question.
 
 Shape letters: N examples, L layers, D vector dim, S senses of a word, R senses of all words, word by word,
 M pairs of an example and a sense of its word.
@@ -38,8 +39,8 @@ _TINY = 1e-30
 class Products:
     """Inner products between layers, each symmetric in its two layers, for every pair that is a question.
 
-    dots_MLL: of an example and its candidate sense's sum; candidates_MLL: of that sum with itself; own_MLL: of
-    the example with itself. starts: where each example's pairs begin; targets: the pair that is right.
+    dots_MLL: of an example and its candidate sense's sum; candidates_MLL: of that sum with itself; own_MLL:
+    of the example with itself. starts: where each example's pairs begin; targets: the pair that is right.
     """
 
     dots_MLL: Doubles
@@ -163,8 +164,8 @@ def loss_and_gradient(
 def learn_mix(products: Products, watch: Watch) -> Doubles:
     """Return the scalars (L) of layers divided by their scale.
 
-    From several starts, equal shares and each layer nearly alone, since the objective has more than one valley;
-    of equal ends the first.
+    From several starts, equal shares and each layer nearly alone, since the objective has more than one
+    valley; of equal ends the first.
     """
     from scipy.optimize import minimize  # not at import: a server that fits nothing does without
 

@@ -42,8 +42,8 @@ class Split:
 def split_examples(targets_N: Integers, groups_N: Integers) -> Split:
     """Deal groups out to five folds so that each label is spread evenly over them.
 
-    targets_N: label indices from 0; groups_N: any numbers, equal for examples that must stay together. What is
-    left without a fold always has every label: a group with a label that no other group has is never held
+    targets_N: label indices from 0; groups_N: any numbers, equal for examples that must stay together. What
+    is left without a fold always has every label: a group with a label that no other group has is never held
     out. The same input gives the same split. Raises ValueError when nothing can be held out.
     """
     groups, group_N = np.unique(groups_N, return_inverse=True)

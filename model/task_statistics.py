@@ -37,9 +37,9 @@ def macro_recall(right_N: Booleans, labels_N: Integers) -> float:
 def difference_interval(right_N: Booleans, other_right_N: Booleans) -> tuple[float, float, float]:
     """Difference of two accuracies on the same examples, and its 95% interval: (difference, low, high).
 
-    From the examples that only one of them gets right, one pseudo-example each way added (Agresti and Min 2005,
-    "Simple improved confidence intervals for comparing matched proportions"), so that no disagreement is not
-    taken for certainty.
+    From the examples that only one of them gets right, one pseudo-example each way added (Agresti and Min
+    2005, "Simple improved confidence intervals for comparing matched proportions"), so that no disagreement
+    is not taken for certainty.
     """
     num_examples = len(right_N) + 2
     gained = int((right_N & ~other_right_N).sum()) + 0.5

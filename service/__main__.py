@@ -7,11 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from service.refusal import EXIT_REFUSED, one_line
 from service.settings import SettingsError, add_flags, read_settings
 from service.version import package_version
-
-EXIT_REFUSED = 2
-"""The command could not begin: a wrong setting, a bundle that cannot be served, a port that is taken."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(error: Exception) -> int:
-    line = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    print(f"polyseme: {line}", file=sys.stderr)
+    print(f"polyseme: {one_line(error)}", file=sys.stderr)
     return EXIT_REFUSED
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from model.bundle import Bundle, BundleError
 from model.characters import Alphabet
-from model.files import CHARACTERS_FILE, TOKENIZER_FILE
+from model.files import CHARACTERS_FILE, TOKENIZER_FILE, Precision
 from model.runtime import Runtime
 from model.tokenizer import SentencePieceTokenizer, Tokenized
 
@@ -100,7 +100,7 @@ class Backend:
     runtime: RuntimeLike
 
 
-def open_backend(folder: Path, num_threads: int) -> Backend:
+def open_backend(folder: Path, num_threads: int, precision: Precision) -> Backend:
     """Load a bundle, every file checked against its hash. Raises BundleError, which names the file."""
     bundle = Bundle.open(folder)
     manifest = bundle.manifest
@@ -124,5 +124,5 @@ def open_backend(folder: Path, num_threads: int) -> Backend:
         num_layers=manifest.architecture.num_vector_layers,
         tokenizer=tokenizer,
         alphabet=alphabet,
-        runtime=Runtime(bundle, num_threads),
+        runtime=Runtime(bundle, num_threads, precision),
     )

@@ -5,9 +5,10 @@ A setting `queue_tokens` is the variable POLYSEME_QUEUE_TOKENS and the flag --qu
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,26 @@ def _integer(given: Given, declaration: Declaration) -> int | None:
         return None
     too_large = declaration.most is not None and value > declaration.most
     return None if value < declaration.least or too_large else value
+
+
+def refuse_unknown(environment: Mapping[str, str], names: Sequence[str]) -> None:
+    """Raise SettingsError for a variable that begins like ours and is none of the settings `names`."""
+    known = {variable_name(name) for name in names}
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or variable in known or is_service_link(variable, text):
+            continue
+        endings = [name.removeprefix(PREFIX) for name in known]
+        near = difflib.get_close_matches(variable.removeprefix(PREFIX), endings, n=2, cutoff=0.7)
+        meant = " or ".join(PREFIX + name for name in near)
+        hint = f"did you mean {meant}?" if near else "polyseme serve --help lists them"
+        raise SettingsError(f"{variable}: expected the variable of a setting, got an unknown name; {hint}")
+
+
+def is_service_link(variable: str, text: str) -> bool:
+    """Whether Kubernetes has set this variable, as it does in every pod beside a Service named "polyseme".
+
+    Source: Kubernetes' documentation, "Accessing the Service: Environment Variables".
+    """
+    if variable == f"{PREFIX}PORT":
+        return re.match(r"(tcp|udp|sctp)://", text) is not None
+    return re.fullmatch(rf"{PREFIX}(SERVICE_(HOST|PORT.*)|PORT_\d+_(TCP|UDP|SCTP).*)", variable) is not None

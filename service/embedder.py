@@ -43,6 +43,7 @@ class Embedder:
         self.dimension = backend.dimension
         self.num_layers = backend.num_layers
         self.vocabulary = backend.tokenizer.pieces()  # V, in the order of their ids
+        self.asked_s = float("-inf")  # time.monotonic() when work was last queued that is not background
         self._tokenizer = backend.tokenizer
         self._workers = workers
         self._slice_tokens = settings.slice_tokens
@@ -161,6 +162,8 @@ class Embedder:
         return await self._results(futures, work, where)
 
     def _submit(self, sentences: Sequence[Sentence[Result]], work: Work) -> list[Future[Result]]:
+        if not work.is_background:
+            self.asked_s = time.monotonic()
         futures: list[Future[Result]] = self._batcher.submit(sentences, work)
         work.model = self.name
         work.num_tokens += sum(sentence.num_tokens for sentence in sentences)

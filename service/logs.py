@@ -22,12 +22,10 @@ access = logging.getLogger("polyseme.access")
 
 
 def set_up(settings: Settings) -> None:
-    """Send every library's records through our form. Call once in a process."""
+    """Send every library's records through our form, unless somebody has taken the log over already."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     # uvicorn's own lines say nothing that ours do not, and those about a request hold what its client sent.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 

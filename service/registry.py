@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from model.bundle import BundleError
+from model.files import Precision
 from service.backend import Backend
 from service.body import show
 from service.cpu import usable_cpus
@@ -17,7 +18,8 @@ from service.errors import ErrorType, ServiceError
 from service.observer import EngineObserver, Unobserved
 from service.settings import Settings
 
-OpenBackend = Callable[[Path, int], Backend]
+OpenBackend = Callable[[Path, int, Precision], Backend]
+"""Takes a bundle's folder, the number of compute threads, and the precision."""
 
 
 class Registry:
@@ -66,7 +68,7 @@ class Registry:
         """Load every bundle. Raises BundleError."""
         self.opened_s = int(time.time())
         for folder in self.settings.bundle:
-            backend = self._open_backend(folder, self.num_threads)
+            backend = self._open_backend(folder, self.num_threads, self.settings.precision)
             if backend.name in self._embedders:
                 raise BundleError(
                     f"{folder}: expected another name than {show(backend.name)}: it is served already"

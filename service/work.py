@@ -51,6 +51,7 @@ class Work:
         self.timings = Timings()
         self.model: str | None = None  # that works on it
         self.num_tokens = 0  # that were queued for it, boundaries counted
+        self.is_background = False  # work that no request waits for, and that makes room for those that do
         self._lock = threading.Lock()
         self._futures: set[Future[Any]] = set()
         self._cancelled = False

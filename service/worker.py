@@ -18,13 +18,12 @@ from model.bundle import BundleError
 from service import logs
 from service.app import create_app
 from service.metrics import FOLDER_VARIABLE
+from service.refusal import EXIT_REFUSED, one_line
 from service.server import Server, forced_end
 from service.settings import Settings
 from service.tracing import traces
 
 HEARTBEAT_S = 1.0
-
-EXIT_REFUSED = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def work(settings: Settings, listening: socket.socket, pipe: Connection) -> None
     try:
         asyncio.run(_work(settings, listening, pipe))
     except (BundleError, OSError) as error:
-        pipe.send(str(error))
+        pipe.send(one_line(error))
         sys.exit(EXIT_REFUSED)
 
 

@@ -62,12 +62,17 @@ def serve_with_workers(settings: Settings) -> None:
 @contextmanager
 def _metrics_folder() -> Iterator[None]:
     """Make the folder in which workers keep their metrics, for as long as they run."""
-    folder = tempfile.mkdtemp(prefix="polyseme-metrics-", dir=os.environ.get(FOLDER_VARIABLE))
+    before = os.environ.get(FOLDER_VARIABLE)
+    folder = tempfile.mkdtemp(prefix="polyseme-metrics-", dir=before)
     os.environ[FOLDER_VARIABLE] = folder
     try:
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if before is None:
+            del os.environ[FOLDER_VARIABLE]
+        else:
+            os.environ[FOLDER_VARIABLE] = before
 
 
 class _Worker:

@@ -22,7 +22,7 @@ PACKAGES = ("model", "training", "service")
 
 # The only files of model/ that may reach torch or onnx, by design: the network as torch modules, and what
 # writes its ONNX graphs. A name is added when the file could not do its work otherwise.
-TORCH_SIDE = {"model.char_cnn", "model.bilm", "model.softmax"}
+TORCH_SIDE = {"model.char_cnn", "model.bilm", "model.softmax", "model.scalar_mix_torch"}
 ONNX_SIDE = {"model.graph", "model.context_graph", "model.int8_graph", "model.graph_builder"}
 
 # Come with pydantic and starlette, whose documentation has them imported under these names.

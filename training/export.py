@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ from training.checkpoint import Progress, load_checkpoint
 from training.config import Config
 from training.corpus import CharacterTable, PackedCorpus
 from training.evaluate import heldout_loss
+from training.int8 import int8_changes, token_ranges
 from training.model_card import model_card
 from training.workspace import Workspace
 
@@ -51,6 +53,9 @@ COMPARED_SLICE = 7
 
 SAMPLE_TOKENS = 2000
 """Of each held-out text, for the comparison of the runtimes and for what rounding changes."""
+
+
+Heldout = dict[str, tuple[PackedCorpus, CharacterTable]]
 
 
 def load_weights(bundle: Bundle) -> dict[str, torch.Tensor]:
@@ -91,8 +96,10 @@ def export(config: Config, workspace: Workspace, out: Path) -> None:
     record["heldout_perplexity"] = {
         language: losses[language].perplexities(packed.counts) for language, (packed, _) in heldout.items()
     }
-    rounding = _rounding(full.eval(), model, heldout)
     weights = save(rounded)
+    ranges_D = None
+    if architecture.cell == "lstm":
+        ranges_D = token_ranges(model, CharacterTable(workspace.alphabet, workspace.tokenizer, []))
     manifest = Manifest(
         name=config.bundle.name,
         languages=list(config.bundle.languages),
@@ -100,20 +107,31 @@ def export(config: Config, workspace: Workspace, out: Path) -> None:
         tokenizer="sentencepiece",
         weights_dtype=config.bundle.weights_dtype,
         training=record,
-        rounding=rounding,
+        rounding=_rounding(full.eval(), model, heldout),
         licence=config.bundle.licence,
     )
     files: dict[str, bytes | Path] = {
         WEIGHTS_FILE: weights,
-        **build_graphs(architecture, read_header(weights)),
+        **build_graphs(architecture, read_header(weights), ranges_D),
         TOKENIZER_FILE: workspace.tokenizer_path,
         CHARACTERS_FILE: workspace.alphabet_path,
-        MODEL_CARD_FILE: model_card(config.bundle, architecture, record, rounding).encode(),
+        MODEL_CARD_FILE: b"",
     }
+    if ranges_D is not None:
+        manifest.rounding.update(_int8_changes(out.parent, manifest, files, heldout))
+    files[MODEL_CARD_FILE] = model_card(config.bundle, architecture, record, manifest.rounding).encode()
     write_bundle(out, manifest, files, check=lambda bundle: check_runtimes(bundle, list(heldout.values())))
 
 
-Heldout = dict[str, tuple[PackedCorpus, CharacterTable]]
+def _int8_changes(
+    parent: Path, manifest: Manifest, files: Mapping[str, bytes | Path], heldout: Heldout
+) -> dict[str, float]:
+    """Measure on a draft of the bundle, which is then thrown away: the bundle itself tells the result."""
+    samples = {
+        language: (table, packed.lines(SAMPLE_TOKENS)) for language, (packed, table) in heldout.items()
+    }
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".") as folder:
+        return int8_changes(write_bundle(Path(folder) / "draft", manifest, files), samples)
 
 
 def _heldout(config: Config, workspace: Workspace) -> Heldout:

@@ -52,7 +52,8 @@ other vocabularies.
 
 {perplexity_table(record["heldout_perplexity"])}
 
-The weights are stored in {config.weights_dtype}. What rounding them changed:
+The weights are stored in {config.weights_dtype}. What rounding them changed, and what recurrent layers of
+8-bit integers (`--precision int8`) change against float32:
 
 {rounded}
 

@@ -11,10 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.bundle import Bundle, write_bundle
-from model.files import WEIGHTS_FILE
+from model.characters import Alphabet
+from model.files import CHARACTERS_FILE, INT8_CONTEXT_ENCODER_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from model.graph import build_graphs
+from model.tokenizer import SentencePieceTokenizer
 from model.weights import read_header
-from training.export import check_runtimes
+from training.corpus import CharacterTable
+from training.export import check_runtimes, load_model
+from training.int8 import token_ranges
 
 
 def regraph(folder: Path) -> Bundle:
@@ -24,7 +28,14 @@ def regraph(folder: Path) -> Bundle:
     """
     bundle = Bundle.open(folder)
     files: dict[str, bytes | Path] = {name: folder / name for name in bundle.manifest.files}
-    files |= build_graphs(bundle.manifest.architecture, read_header(folder / WEIGHTS_FILE))
+    ranges_D = None
+    if INT8_CONTEXT_ENCODER_FILE in bundle.manifest.files:
+        alphabet, tokenizer = (
+            Alphabet.load(folder / CHARACTERS_FILE),
+            SentencePieceTokenizer(folder / TOKENIZER_FILE),
+        )
+        ranges_D = token_ranges(load_model(bundle), CharacterTable(alphabet, tokenizer, []))
+    files |= build_graphs(bundle.manifest.architecture, read_header(folder / WEIGHTS_FILE), ranges_D)
     return write_bundle(
         folder, replace(bundle.manifest, files={}), files, check=lambda written: check_runtimes(written, [])
     )

@@ -1,17 +1,16 @@
 """The shipped model in one process: bulk and single sentences beside onnxruntime's own MatMul, start, memory.
 
 The work of a token is counted as its matrix products alone, 2 * 4H * (D + H) operations for each LSTM, and
-only for tokens and boundaries that are really there: padding, gates and mixing count as time, not as work.
+only for tokens and boundaries that are really there: padding, gates and mixing count as time, not as work. For
+int8 the rate counts the same products, beside the MatMul of float32.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,14 @@ from onnx import TensorProto, helper
 
 from model.architecture import NUM_GATES, Architecture
 from model.bundle import Bundle
+from model.files import Precision
 from service.backend import Backend, open_backend
 from service.engine import Engine
 from service.mixes import Mix
 from service.observer import Unobserved
 from service.sentences import Embedding
+from tests.benchmarks.server_process import ROOT, server_process
 
-ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "model" / "pretrained" / "enko"
 BATCH_TOKENS = 1024
 SLICE_TOKENS = 512
@@ -95,66 +95,52 @@ def best_of(rounds: int, runs: dict[str, Callable[[], object]]) -> dict[str, flo
     return best
 
 
-def serving_process(bundle: Path) -> tuple[float, float]:
-    """Return seconds from start to the first ready answer, and resident MB then."""
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--bundle", str(bundle)]
-    started = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        line = next(line for line in server.stderr if "serving" in line)
-        url = next(word for word in line.split() if word.startswith("http"))
-        with urllib.request.urlopen(f"{url}/readyz") as reply:
-            assert reply.status == 200
-        seconds = time.perf_counter() - started
-        status = Path(f"/proc/{server.pid}/status").read_text()
-        server.terminate()
-    return seconds, int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    backend = open_backend(options.bundle, options.threads)
+    backends: dict[Precision, Backend] = {
+        precision: open_backend(options.bundle, options.threads, precision)
+        for precision in ("float32", "int8")
+    }
     architecture = Bundle.open(options.bundle).manifest.architecture
     texts = [
         (ROOT / "tests" / "data" / f"corpus.{language}.txt").read_text("utf-8") for language in ("en", "ko")
     ]
-    sentences = Sentences(backend, [line for text in texts for line in text.splitlines() if line])
-    batches = sentences.batches()
-    twenty = min(sentences.surfaces, key=lambda surfaces: abs(len(surfaces) - 20))
-    best = best_of(
-        options.rounds,
-        {
-            "matmul": matmul_session(options.threads),
-            "bulk": lambda: sentences.run_all(batches),
-            "single": lambda: sentences.run([twenty]),
-        },
-    )
+    lines = [line for text in texts for line in text.splitlines() if line]
+    runs = {"matmul": matmul_session(options.threads)}
+    rows: list[tuple[str, str, int]] = []
+    for precision, backend in backends.items():
+        sentences = Sentences(backend, lines)
+        twenty = min(sentences.surfaces, key=lambda surfaces: abs(len(surfaces) - 20))
+        bulk, single = f"{precision} bulk", f"{precision} single"
+        runs[bulk] = partial(sentences.run_all, sentences.batches())
+        runs[single] = partial(sentences.run, [twenty])
+        what = f"{len(lines)} sentences in batches of {BATCH_TOKENS} tokens"
+        rows.append((f"{precision}: {what}", bulk, sentences.num_tokens))
+        rows.append((f"{precision}: one sentence of {len(twenty)} tokens", single, len(twenty) + 2))
+    best = best_of(options.rounds, runs)
     operations = operations_per_token(architecture)
     matmul_rate = 2 * MATMUL_SIZE**3 / best["matmul"] / 1e9
-    num_single = len(twenty) + 2
-    rows = [
-        (
-            f"{len(sentences.surfaces)} sentences in batches of {BATCH_TOKENS} tokens",
-            sentences.num_tokens,
-            best["bulk"],
-        ),
-        (f"one sentence of {num_single - 2} tokens", num_single, best["single"]),
-    ]
-    print(f"### Inference, {backend.name}: {options.threads} threads\n")
+    print(f"### Inference, enko: {options.threads} threads\n")
     print("| | tokens/s | ms | GFLOP/s | of MatMul's rate |\n|---|---:|---:|---:|---:|")
     print(
         f"| onnxruntime MatMul, {MATMUL_SIZE}^3 | | {best['matmul'] * 1e3:.1f} | {matmul_rate:.0f} | 1.00 |"
     )
-    for label, num_tokens, took_s in rows:
+    for label, name, num_tokens in rows:
+        took_s = best[name]
         rate = num_tokens * operations / took_s / 1e9
         cells = f"{num_tokens / took_s:,.0f} | {took_s * 1e3:.1f} | {rate:.0f} | {rate / matmul_rate:.2f}"
         print(f"| {label} | {cells} |")
-    took_s, megabytes = serving_process(options.bundle)
-    print(f"\nFrom start to ready: {took_s:.2f} s; resident then: {megabytes:.0f} MB.\n")
+    for precision in backends:
+        with server_process("--bundle", str(options.bundle), "--precision", precision) as server:
+            print(
+                f"\n{precision}: from start to ready {server.started_in_s:.2f} s; "
+                f"resident then {server.resident_mb:.0f} MB."
+            )
+    print()
 
 
 if __name__ == "__main__":

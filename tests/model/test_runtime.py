@@ -8,8 +8,11 @@ import numpy.typing as npt
 import pytest
 
 from model.bundle import BundleError, write_bundle
+from model.files import WEIGHTS_FILE
+from model.graph import build_graphs
 from model.runtime import Floats, Integers, Runtime
 from model.scalar_mix import mix
+from model.weights import read_header
 from tests.model.plain_network import PlainNetwork, random_tensors
 from tests.model.small_bundles import architecture, bundle_files, manifest, write_small_bundle
 
@@ -227,3 +230,25 @@ def test_no_threads(tmp_path: Path) -> None:
     bundle = write_small_bundle(tmp_path / "small", SMALL, TENSORS)
     with pytest.raises(ValueError, match=r"^num_threads: expected at least 1, got 0$"):
         Runtime(bundle, num_threads=0)
+
+
+def test_int8_is_another_graph_of_the_same_weights(tmp_path: Path) -> None:
+    files = bundle_files(SMALL, TENSORS)
+    weights = files[WEIGHTS_FILE]
+    assert isinstance(weights, bytes)
+    files |= build_graphs(SMALL, read_header(weights), np.full(20, 4, dtype=np.float32))
+    bundle = write_bundle(tmp_path / "int8", manifest(SMALL), files)
+    x_TBD = np.random.default_rng(0).uniform(-4, 4, (9, 3, 20)).astype(np.float32)
+    lengths_B = np.array([9, 4, 1], dtype=np.int32)
+    exact, near = (
+        Runtime(bundle, 1, precision).layers(x_TBD, lengths_B) for precision in ("float32", "int8")
+    )
+    error = np.linalg.norm(near - exact) / np.linalg.norm(exact)
+    assert 1e-5 < error < 0.03
+
+
+def test_a_precision_that_the_bundle_has_no_graph_for(tmp_path: Path) -> None:
+    bundle = write_small_bundle(tmp_path / "small", SMALL, TENSORS)
+    message = f"^{bundle.folder}: expected context_encoder.int8.onnx for int8, found none$"
+    with pytest.raises(BundleError, match=message):
+        Runtime(bundle, 1, "int8")

@@ -66,7 +66,7 @@ def runtime() -> FakeRuntime:
 @contextmanager
 def serving_runtime(runtime: FakeRuntime, **changes: object) -> Iterator[httpx.Client]:
     """Serve one fake model that the test itself controls."""
-    app = create_app(fake_settings(**changes), lambda folder, _: fake_backend(folder.name, runtime))
+    app = create_app(fake_settings(**changes), lambda folder, *_: fake_backend(folder.name, runtime))
     with serving(app) as client:
         runtime.queue_depth = lambda: app.state.registry.embedder(None).queue_depth
         yield client

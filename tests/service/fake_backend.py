@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.files import Precision
 from model.tokenizer import UNKNOWN_ID, Tokenized
 from service.backend import Backend, Floats, Integers
 
@@ -183,6 +184,6 @@ def fake_backend(name: str = "fake", runtime: FakeRuntime | None = None) -> Back
     )
 
 
-def open_fake(folder: Path, num_threads: int) -> Backend:
+def open_fake(folder: Path, num_threads: int, precision: Precision) -> Backend:
     """Stand for service.backend.open_backend: a bundle's name is its folder's."""
     return fake_backend(folder.name)

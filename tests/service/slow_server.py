@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+from model.files import Precision
 from service import app, server
 from service.backend import Backend
 from service.settings import Settings
@@ -28,7 +29,7 @@ def main(gate: Path, drain_s: int) -> None:
             time.sleep(0.01)
         runtime.may_run.set()
 
-    def open_backend(folder: Path, num_threads: int) -> Backend:
+    def open_backend(folder: Path, num_threads: int, precision: Precision) -> Backend:
         return fake_backend(folder.name, runtime)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -15,7 +15,7 @@ from tests.service.tiny_bundle import write_tiny_bundle
 
 def test_a_bundle_opens_with_its_own_numbers(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "tiny")
-    backend = open_backend(bundle.folder, 1)
+    backend = open_backend(bundle.folder, 1, "float32")
     assert (backend.name, backend.dimension, backend.num_layers) == ("tiny", 32, 3)
     assert backend.sha256 == bundle.manifest.sha256
 
@@ -32,4 +32,4 @@ def test_an_alphabet_that_is_larger_than_the_network_is_refused(tmp_path: Path) 
         f"characters.json: characters: expected {known}, as many as the network has, found {known + 2}$"
     )
     with pytest.raises(BundleError, match=expected):
-        open_backend(tmp_path / "other", 1)
+        open_backend(tmp_path / "other", 1, "float32")

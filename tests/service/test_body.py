@@ -89,7 +89,7 @@ def test_half_a_character(body: bytes, where: str | None) -> None:
     ("field", "expected", "came", "where"),
     [
         ('"input": "b"', "no such field", " its name is unknown", "input"),
-        ('"task": "pos"', "no such field", " its name is unknown", "task"),
+        ('"Task": "pos"', "no such field", " its name is unknown", "Task"),
         ('"mix": {"gama": 1}', "no such field", " its name is unknown", "mix.gama"),
         ('"mix": [1]', "an object", "a list of 1", "mix"),
         ('"mix": {"weights": [0, "1", 0]}', "a number", 'the string "1"', "mix.weights[1]"),

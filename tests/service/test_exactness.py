@@ -45,7 +45,7 @@ class Tiny:
     """The bundle in both runtimes, and embedders of it by the size of their slices."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.backend: Backend = open_backend(bundle.folder, 1)
+        self.backend: Backend = open_backend(bundle.folder, 1, "float32")
         self.torch: BiLM = load_model(bundle).double()
         self.workers = ThreadPoolExecutor(1)
         self.embedders: dict[int, Embedder] = {}

@@ -31,7 +31,7 @@ def test_another_is_made_when_there_is_none(client: httpx.Client, given: str | b
 def watched(runtime: FakeRuntime) -> tuple[FastAPI, list[Exchange]]:
     """Return an application and the list of what it has answered."""
     exchanges: list[Exchange] = []
-    app = create_app(fake_settings(), lambda folder, _: fake_backend(folder.name, runtime))
+    app = create_app(fake_settings(), lambda folder, *_: fake_backend(folder.name, runtime))
     app.add_middleware(Exchanges, listeners=[exchanges.append])
     return app, exchanges
 

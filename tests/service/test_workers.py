@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.metrics import FOLDER_VARIABLE
 from service.settings import Settings
 from service.workers import SILENT_S, WorkersError, serve_with_workers
 from tests.service.conftest import wait_until
@@ -184,6 +185,7 @@ def test_a_port_that_is_taken(bundle: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use$"):
             serve_with_workers(Settings(bundle=(bundle,), port=port, workers=2))
+    assert FOLDER_VARIABLE not in os.environ
 
 
 def test_the_error_is_one_line() -> None:

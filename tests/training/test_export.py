@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -62,7 +63,11 @@ def test_manifest_and_card_tell_the_run(tiny: Config, bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert (manifest.name, manifest.languages, manifest.licence) == ("tiny", ["en", "ko"], "CC0-1.0")
     assert manifest.training["settings"]["seed"] == tiny.training.seed
-    assert manifest.rounding.keys() == {"nats_per_token_en", "nats_per_token_ko"}
+    assert manifest.rounding.keys() == {
+        f"{what}_{language}"
+        for what in ("nats_per_token", "int8_relative_error", "int8_nats_per_token")
+        for language in ("en", "ko")
+    }
     perplexity = manifest.training["heldout_perplexity"]["ko"]["backward"]["word"]
     card = (bundle.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert f"| {perplexity:.3f} |" in card
@@ -99,12 +104,14 @@ def test_export_is_refused_when_the_runtimes_differ(
 ) -> None:
     """A graph that computes something else: the forward stack with the backward stack's weights."""
 
-    def swapped(architecture: Architecture, tensors: dict[str, StoredTensor]) -> dict[str, bytes]:
+    def swapped(
+        architecture: Architecture, tensors: dict[str, StoredTensor], ranges_D: npt.NDArray[np.float32] | None
+    ) -> dict[str, bytes]:
         moved = {
             name: tensors[name.replace("forward_layers.0.weight_hh", "backward_layers.0.weight_hh")]
             for name in tensors
         }
-        return build_graphs(architecture, moved)
+        return build_graphs(architecture, moved, ranges_D)
 
     monkeypatch.setattr(export_module, "build_graphs", swapped)
     with pytest.raises(

@@ -24,7 +24,7 @@ MIXES = {"sense": Mix((0.5, 0.0, 0.5), 2.0), "품사": Mix((0.0, 1.0, 0.0))}
 def serving_tasks(runtime: FakeRuntime, model_sha256: str = "0" * 64) -> Iterator[httpx.Client]:
     app = create_app(
         fake_settings(),
-        lambda folder, _: fake_backend(folder.name, runtime),
+        lambda folder, *_: fake_backend(folder.name, runtime),
         mix_store=GivenMixes(model_sha256, MIXES),
     )
     with serving(app) as client:
@@ -130,7 +130,7 @@ def test_a_task_of_another_model() -> None:
 
 
 def test_a_server_without_tasks(runtime: FakeRuntime) -> None:
-    app = create_app(fake_settings(), lambda folder, _: fake_backend(folder.name, runtime))
+    app = create_app(fake_settings(), lambda folder, *_: fake_backend(folder.name, runtime))
     with serving(app) as client:
         message = 'expected the name of a task, got the string "sense": this server has no tasks'
         assert refused(client, "a", task="sense") == (

@@ -1,0 +1,13 @@
+"""How a command that cannot begin says so: one line and an exit status."""
+
+from __future__ import annotations
+
+EXIT_REFUSED = 2
+"""A wrong setting, a bundle that cannot be served, an address that is taken."""
+
+
+def one_line(error: Exception) -> str:
+    """Return why, without the number that OSError puts before it."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
