@@ -76,6 +76,12 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the report goes")
     parser.add_argument("--sets", type=lambda text: text.split(","), metavar="A,B,C", help="only these sets")
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "int8"],
+        default="float32",
+        help="arithmetic of the recurrent layers (default: float32)",
+    )
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

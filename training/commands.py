@@ -65,6 +65,6 @@ def evaluate(options: argparse.Namespace) -> bool:
 def probe(options: argparse.Namespace) -> bool:
     from training.probes.bundle import probe_bundle
 
-    probe_bundle(options.bundle, options.data, options.out, options.sets)
+    probe_bundle(options.bundle, options.data, options.out, options.sets, options.precision)
     print((options.out / "probe.md").read_text(encoding="utf-8"))
     return True
