@@ -19,7 +19,8 @@ Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
 NUM_BINS = 10
-_TEMPERATURES = (1e-3, 1e6)
+LOWEST_TEMPERATURE = 1e-3
+_HIGHEST_TEMPERATURE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,13 @@ def log_losses(probabilities_NK: Doubles, targets_N: Integers) -> Doubles:
     return losses_N
 
 
-def fit_temperature(scored: Scored) -> float:
-    """Return the temperature with the lowest mean log loss, 0.001 to 1,000,000; 1 when nothing is known.
+def fit_temperature(scored: Scored, lowest: float = LOWEST_TEMPERATURE) -> float:
+    """Return the temperature with the lowest mean log loss, from `lowest` to 1,000,000; 1 when nothing is
+    known.
 
-    Targets are those of Platt 1999, "Probabilistic outputs for support vector machines", section 2.2, for K
-    labels: (N + 1) / (N + K) for the right one, 1 / (N + K) for each other. Where all N are right, they stop
-    the temperature from going to 0, and so from making the first error infinitely dear.
+    Targets are those of Platt 1999, "Probabilistic outputs for support vector machines", section 2.2: (N + 1)
+    / (N + 2) for the right label; the others share the rest. Where all N are right, they stop the temperature
+    from going to 0, and so from making the first error infinitely dear.
     """
     from scipy.optimize import minimize_scalar  # not at import: a server that fits nothing does without
 
@@ -93,20 +95,20 @@ def fit_temperature(scored: Scored) -> float:
         return 1.0
     choices_NK = np.isfinite(known.scores_NK)
     right_N = np.arange(num_known), known.targets_N
-    share_NK = np.where(choices_NK, 1.0, 0.0)
-    share_NK[right_N] += num_known
-    share_NK /= share_NK.sum(axis=1, keepdims=True)
+    num_others_N1 = np.maximum(choices_NK.sum(axis=1, keepdims=True) - 1, 1)
+    share_NK = np.where(choices_NK, 1 / (num_others_N1 * (num_known + 2)), 0.0)
+    share_NK[right_N] = (num_known + 1) / (num_known + 2)
 
     def mean_loss(log_temperature: float) -> float:
         log_NK = known.log_probabilities(float(np.exp(log_temperature)))
         return -float(np.sum(share_NK * np.where(choices_NK, log_NK, 0.0))) / num_known
 
-    bounds = tuple(np.log(_TEMPERATURES))
+    bounds = (np.log(lowest), np.log(_HIGHEST_TEMPERATURE))
     result = minimize_scalar(mean_loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
     return float(np.exp(result.x))
 
 
-def cross_fitted(scored: Scored) -> Doubles:
+def cross_fitted(scored: Scored, lowest: float = LOWEST_TEMPERATURE) -> Doubles:
     """Return probabilities in which no example had a say in its own temperature.
 
     The temperature of even rows is fitted on odd rows, and the other way round.
@@ -114,7 +116,7 @@ def cross_fitted(scored: Scored) -> Doubles:
     even_N = np.arange(len(scored.targets_N)) % 2 == 0
     probabilities_NK = np.empty(scored.scores_NK.shape)
     for own, other in ((even_N, ~even_N), (~even_N, even_N)):
-        probabilities_NK[own] = scored.rows(own).probabilities(fit_temperature(scored.rows(other)))
+        probabilities_NK[own] = scored.rows(own).probabilities(fit_temperature(scored.rows(other), lowest))
     return probabilities_NK
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.task_calibration import (
+    LOWEST_TEMPERATURE,
     Doubles,
     Integers,
     Scored,
@@ -72,9 +73,11 @@ def judge(
     """
     judged = {}
     for name, each in scored.items():
-        probabilities_NK = cross_fitted(each)
+        # Frequencies may tell less than they look, never more: so few as they are, they are no scores.
+        lowest = 1.0 if name == MAJORITY else LOWEST_TEMPERATURE
+        probabilities_NK = cross_fitted(each, lowest)
         right_N = probabilities_NK.argmax(axis=1) == each.targets_N
-        if name == MAJORITY:  # a fitted temperature may turn frequencies round; their answer stays
+        if name == MAJORITY:
             right_N = majority_right_N
         judged[name] = _judge(name, right_N, log_losses(probabilities_NK, each.targets_N), classes_N)
     learned, majority = judged[LEARNED], judged[MAJORITY]

@@ -6,10 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from service.fit_flags import DESCRIPTION, EPILOG, add_fit_flags
 from service.refusal import EXIT_REFUSED, one_line
-from service.settings import SettingsError, add_flags, read_settings
+from service.settings import Settings, SettingsError, add_flags, read_settings
 from service.version import package_version
+
+EXIT_INTERRUPTED = 130
+"""As a shell reports a command that Ctrl-C has ended."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +30,14 @@ def parser() -> argparse.ArgumentParser:
         "wrong, a bundle cannot be served or the address cannot be bound.",
     )
     add_flags(serving)
+    fitting = commands.add_parser(
+        "fit",
+        help="learn a task from a file of examples",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_fit_flags(fitting)
     return top
 
 
@@ -42,6 +55,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         return _refuse(error)
 
+    return (_fit if flags["command"] == "fit" else _serve)(settings, flags)
+
+
+def _fit(settings: Settings, flags: dict[str, Any]) -> int:
+    from model.bundle import BundleError
+    from service.example_files import FileError
+    from service.fit_command import FitError, fit_from_file
+    from service.task_records import StoreUnavailable
+
+    try:
+        fit_from_file(argparse.Namespace(**flags), settings)
+    except (BundleError, FileError, FitError, OSError, StoreUnavailable) as error:
+        return _refuse(error)
+    except KeyboardInterrupt:
+        print("polyseme: stopped; nothing is kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _serve(settings: Settings, flags: dict[str, Any]) -> int:
     # The libraries behind these names take most of a second to load, which --help need not wait for.
     from model.bundle import BundleError
     from service.server import serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,17 +13,22 @@ from service import docs
 from service.backend import open_backend
 from service.draining import Drain
 from service.errors import add_error_handlers
+from service.fit_jobs import FitJobs
 from service.language_model_schemas import ClozeRequest, ScoreRequest
+from service.learned_tasks import LearnedTasks
 from service.logs import log_exchange
 from service.metrics import Metrics
-from service.mixes import MixStore, NoMixes
+from service.mixes import MixStore
 from service.openai_schemas import OpenAIEmbeddingsRequest
 from service.openapi import API_VERSION, description, document_with, operation_id
 from service.registry import OpenBackend, Registry
-from service.routes import embed, health, language_model, metrics, openai, tei
+from service.routes import embed, health, language_model, metrics, openai, task_fits, tasks, tei
 from service.schemas import EmbedRequest
 from service.settings import Settings
 from service.stack import layers
+from service.store_target import store_target
+from service.task_documentation import BODIES
+from service.task_store import TaskStore
 from service.tei_schemas import (
     TEIEmbedAllRequest,
     TEIEmbedRequest,
@@ -44,6 +50,10 @@ def create_app(
     """
     measured, drain = Metrics(), Drain()
     registry = Registry(settings, open_backend, measured.engine)
+    # Nothing is opened before the first request that names a task.
+    store = TaskStore(store_target(settings.tasks_path, settings.database_url, os.environ))
+    learned = LearnedTasks(store)
+    fits = FitJobs(learned, registry, lambda: drain.has_begun)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +65,8 @@ def create_app(
             async with metrics.kept_present(app):
                 yield
         finally:
+            await fits.close()
+            store.close()
             registry.close()
 
     app = FastAPI(
@@ -66,11 +78,13 @@ def create_app(
         middleware=layers(settings, drain, [log_exchange, measured.finished], traces),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would not be JSON, and would repeat the client's Host
         # FastAPI's own telemetry would put request bodies and stack traces into its records.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.registry, app.state.drain, app.state.metrics = registry, drain, measured
-    app.state.mix_store = mix_store or NoMixes()
+    app.state.tasks, app.state.fits = learned, fits
+    app.state.mix_store = mix_store or learned
     app.openapi = document_with(  # type: ignore[method-assign]
         app,
         EmbedRequest,
@@ -81,12 +95,15 @@ def create_app(
         TEISimilarityRequest,
         ScoreRequest,
         ClozeRequest,
+        *BODIES,
     )
     add_error_handlers(app)
     app.include_router(embed.router)
     app.include_router(openai.router)
     app.include_router(tei.router)
     app.include_router(language_model.router)
+    app.include_router(tasks.router)
+    app.include_router(task_fits.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     docs.add_docs(app)

@@ -7,7 +7,7 @@ time of an answer tells nothing about them.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 
 from starlette.datastructures import Headers
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.errors import ErrorType, ServiceError
 from service.routes.health import PROBES
 from service.settings import Settings
+from service.task_paths import is_fit
 
 REALM = 'Bearer realm="polyseme"'
 
@@ -28,10 +29,11 @@ class Access(IntEnum):
     ADMIN = 2
 
 
-# The first rule that fits a request counts: methods, paths (None: every one), what it needs.
-RULES = (
-    ({"GET", "HEAD"}, PROBES, Access.OPEN),  # who asks them has no key, and they tell nothing
+# The first rule that fits a request counts: methods, paths (of both, None: every one), what it needs.
+RULES: tuple[tuple[set[str] | None, Callable[[str], bool] | None, Access], ...] = (
+    ({"GET", "HEAD"}, PROBES.__contains__, Access.OPEN),  # who asks them has no key, and they tell nothing
     ({"PUT", "PATCH", "DELETE"}, None, Access.ADMIN),  # what changes the server
+    ({"POST"}, is_fit, Access.ADMIN),
     (None, None, Access.READ),
 )
 
@@ -40,8 +42,8 @@ def needed(method: str, path: str) -> Access:
     """Return what a request needs."""
     return next(
         access
-        for methods, paths, access in RULES
-        if (methods is None or method in methods) and (paths is None or path in paths)
+        for methods, fits, access in RULES
+        if (methods is None or method in methods) and (fits is None or fits(path))
     )
 
 

@@ -35,6 +35,16 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     return parse_json(await request.body(), model)
 
 
+async def read_document(request: Request) -> Any:
+    """Return the request's body as JSON that is checked elsewhere. Raises ServiceError."""
+    _check_media_type(request.headers)
+    body = await request.body()
+    document = _decode(body)
+    if _ESCAPED_SURROGATE.search(body):
+        _refuse_lone_surrogates(document)
+    return document
+
+
 def parse_json(body: bytes, model: type[Model]) -> Model:
     """Return the JSON text `body` as `model`. Raises ServiceError."""
     try:
@@ -54,6 +64,11 @@ def _check_media_type(headers: Headers) -> None:
             ErrorType.unsupported_media_type,
             f"expected the header Content-Type: application/json, got {media_type or 'none'}",
         )
+    check_content_encoding(headers)
+
+
+def check_content_encoding(headers: Headers) -> None:
+    """Raise ServiceError for a body that is compressed."""
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise ServiceError(

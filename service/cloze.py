@@ -33,6 +33,11 @@ class Gap:
     start: int
     end: int
 
+    @property
+    def num_around(self) -> int:
+        """Characters that stand around the blank."""
+        return len(self.text) - (self.end - self.start)
+
     def filled(self, candidate: str) -> str:
         """Return the text with the candidate in its blank."""
         return self.text[: self.start] + candidate + self.text[self.end :]
@@ -72,7 +77,6 @@ def check_candidates(gap: Gap, candidates: Sequence[str], max_candidates: int, m
     if len(candidates) > max_candidates:
         message = f"expected at most {max_candidates} candidates, got {len(candidates)}"
         raise ServiceError(ErrorType.too_many_inputs, message, "candidates")
-    around = len(gap.text) - (gap.end - gap.start)
     seen: dict[str, int] = {}
     for i, candidate in enumerate(candidates):
         where = f"candidates[{i}]"
@@ -82,7 +86,7 @@ def check_candidates(gap: Gap, candidates: Sequence[str], max_candidates: int, m
         if seen.setdefault(candidate, i) != i:
             message = f"expected each candidate once, got candidates[{seen[candidate]}] again"
             raise ServiceError(ErrorType.invalid_request, message, where)
-        num_characters = around + len(candidate)
+        num_characters = gap.num_around + len(candidate)
         if num_characters > max_characters:
             message = (
                 f"expected at most {max_characters} characters in the filled-in text, got {num_characters}"

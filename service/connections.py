@@ -1,8 +1,10 @@
-"""A client's connection: uvicorn's, and what it leaves open: clients that send or take nothing.
+"""A client's connection: uvicorn's, and what it leaves open: clients that send or take nothing, or no end of
+headers.
 
 uvicorn closes a connection that is idle after a reply. It waits for ever for the first request and for the
-rest of a request's headers, and it keeps a reply that nobody reads for as long as the connection lasts. When
-a client offers to go on in another protocol, as Java's own does with HTTP/2, it loses the request's body.
+rest of a request's headers, however many they are, and it keeps a reply that nobody reads for as long as the
+connection lasts. When a client offers to go on in another protocol, as Java's own does with HTTP/2, it loses
+the request's body.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 PROGRESS_BYTES = 64 * 1024
 """What a reader must take within the time limit: less is a trickle that only holds memory."""
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's headers that are not complete, or of the trailers after its body. The parser keeps them all,
+and copies a header that is not complete again with every part that comes."""
 
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
@@ -37,6 +43,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reader_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0  # that have come since the parser last told of something complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,7 +56,10 @@ class Connection(HttpToolsProtocol):
             data = without_upgrade(data)
         # uvicorn would stop this timer at the first byte; it goes on until a request has begun.
         waiting, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        self._head_bytes += len(data)
         super().data_received(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
         if waiting is None:
             return
         has_begun = self.cycle is not None and not self.cycle.response_complete
@@ -57,6 +67,26 @@ class Connection(HttpToolsProtocol):
             waiting.cancel()
         else:
             self.timeout_keep_alive_task = waiting
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def _refuse_head(self) -> None:
+        if self.transport.is_closing():  # it has been refused for another reason
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.send_400_response(f"Expected at most {MAX_HEAD_BYTES} bytes of headers.")
+        else:  # a reply is on its way, which no other may interrupt
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

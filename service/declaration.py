@@ -44,7 +44,7 @@ class Declaration:
     choices: tuple[str, ...] = ()
     metavar: str | None = None
     pattern: str = ""  # of each item of a list
-    items: str = ""  # what the items of a list are, in words
+    items: str = ""  # what a text, or the items of a list, are, in words
     read: Callable[[str], Any] | None = None  # makes the value of the text; ValueError says what it expected
 
     @property
@@ -121,7 +121,7 @@ def convert(setting: Field[Any], given: Given, source: str) -> Any:
         case int():
             value = _integer(given, declaration)
         case _:
-            value = given
+            value = given or None
     if value is None or (declaration.choices and value not in declaration.choices):
         raise SettingsError(f"{source}: expected {declaration.expected}, got {given!r}")
     return value

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.task import Kind
 from model.task_examples import MIN_EXAMPLES, Integers
 from model.tokenizer import Tokenized
 from service.backend import Floats
@@ -20,7 +21,7 @@ from service.errors import ErrorType, ServiceError
 from service.inputs import check_inputs, check_spans
 from service.pooling import Encoded, check_touching, pool, pool_spans
 from service.schemas import Text
-from service.task_schemas import Example, Input, Kind, SenseInput, TagExample, TagInput
+from service.task_schemas import Example, Input, SenseInput, TagExample, TagInput
 
 MAX_LABEL_CHARACTERS = 256
 
@@ -70,7 +71,9 @@ class Item:
             with _at(where, "start"):
                 check_spans([[list(self.span)]], [self.text])
         if self.word == "":
-            raise ServiceError(ErrorType.invalid_request, "expected a word, got an empty string", f"{where}.word")
+            raise ServiceError(
+                ErrorType.invalid_request, "expected a word, got an empty string", f"{where}.word"
+            )
 
     def check_tokens(self, tokenized: Tokenized, where: str) -> None:
         """Raise ServiceError when the marked stretch touches no token."""
@@ -111,7 +114,7 @@ class Examples:
         most = self._limits.max_rows
         if most is not None and len(self.labels) + item.num_rows > most:
             message = f"expected at most {most} {self._rows} in one fit, got more"
-            raise ServiceError(ErrorType.too_many_inputs, message, where)
+            raise ServiceError(ErrorType.too_many_examples, message, where)
         for i, label in enumerate(labels):
             place = f"{where}.labels[{i}]" if item.is_tagged else f"{where}.label"
             self._add_label(label, item.word, place)
@@ -160,7 +163,7 @@ class Examples:
         if most is not None and len(self._senses) > most:
             what = "senses, those of all words together," if self.kind == "sense" else "labels"
             message = f"expected at most {most} {what} in one fit, got more"
-            raise ServiceError(ErrorType.too_many_inputs, message, place)
+            raise ServiceError(ErrorType.too_many_examples, message, place)
 
 
 def checked_items(inputs: Sequence[Input], max_inputs: int, max_characters: int) -> list[Item]:

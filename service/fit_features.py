@@ -1,5 +1,5 @@
-"""The features that a task is learned on: every layer's vectors of all examples, pooled as a prediction's will
-be, computed once by the service's own embedder.
+"""The features that a task is learned on: every layer's vectors of all examples, pooled as a prediction's
+will be, computed once by the service's own embedder.
 
 Sentences go to the engine in small groups, one group at a time, those of like length together. What is held
 is the pooled features and one group's vectors.
@@ -56,7 +56,9 @@ class Engine:
         while True:
             work = Work()
             work.is_background = True
-            asked = asyncio.run_coroutine_threadsafe(self.embedder.encode(texts, None, work, where=""), self.loop)
+            asked = asyncio.run_coroutine_threadsafe(
+                self.embedder.encode(texts, None, work, where=""), self.loop
+            )
             try:
                 result = self._waited_for(asked)
             except ServiceError as error:

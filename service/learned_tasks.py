@@ -5,9 +5,9 @@ process. What goes wrong is told as ServiceError.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from model.task import Task
@@ -198,7 +198,7 @@ def uploaded_task(document: Any, name: str, served: Mapping[str, Embedder], defa
         message = f"expected the name of the path, {show(name)}, got {show(task.name)}"
         raise ServiceError(ErrorType.invalid_request, message, "name")
     _check_fits(task, served)
-    return task
+    return replace(task, name=name)
 
 
 def _check_fits(task: Task, served: Mapping[str, Embedder]) -> None:
@@ -213,4 +213,3 @@ def _check_fits(task: Task, served: Mapping[str, Embedder]) -> None:
     if task.dimension not in (None, embedder.dimension):
         message = f"expected one for vectors of {embedder.dimension}, got one for {task.dimension}"
         raise ServiceError(ErrorType.invalid_request, message, "head")
-    assert all(map(math.isfinite, task.scalars))

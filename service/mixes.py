@@ -41,14 +41,6 @@ class MixStore(Protocol):
         ...
 
 
-class NoMixes:
-    """The store of a server that has no tasks."""
-
-    async def mix(self, model_sha256: str, name: str) -> Mix:
-        message = f"expected the name of a task, got {show(name)}: this server has no tasks"
-        raise ServiceError(ErrorType.unknown_task, message)
-
-
 async def named_mix(store: MixStore, model_sha256: str, name: str, where: str) -> Mix:
     """Return the mix of the task that a request names at `where`. Raises ServiceError as MixStore does."""
     try:

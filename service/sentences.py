@@ -106,7 +106,9 @@ class Embedding(Sentence[Floats]):
 
     def take(self, vectors: Floats) -> Sequence[Prediction]:
         if self.is_whole:
-            self._vectors = vectors
+            # A view would keep the vectors of its whole batch, which stand in memory that the runtime uses
+            # again only when all of them are gone.
+            self._vectors = vectors.copy()
             return ()
         dimension = vectors.shape[-1]
         if self.num_read == 0:

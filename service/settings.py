@@ -42,7 +42,11 @@ KEY = r"[!-+\--~]{16,}"  # visible ASCII without the comma, which separates keys
 class Settings:
     """The values of one running server."""
 
-    host: str = declare("127.0.0.1", "Address to listen on; 0.0.0.0 is every interface of the machine.")
+    host: str = declare(
+        "127.0.0.1",
+        "Address to listen on; 0.0.0.0 is every interface of the machine.",
+        items="an address or a host name",  # an empty one would be every interface
+    )
     port: int = declare(8000, "Port to listen on; 0 takes any free one and says which.", most=65535)
     bundle: tuple[Path, ...] = declare(
         (SHIPPED_BUNDLE,),
@@ -226,6 +230,35 @@ class Settings:
         pattern=r"\*|https?://[^\s/*,]+",
         items="origins as https://example.org, or *, separated by commas",
     )
+    max_fits: int = declare(
+        2,
+        "Most tasks that one process learns at the same time; another fit gets 429.",
+        raising="more users learn at once; memory for each (see max_fit_examples), and all take longer",
+        lowering="bounds memory and what learning takes from requests",
+        least=1,
+        most=64,
+    )
+    max_fit_examples: int = declare(
+        32_768,
+        "Most sentences, words to tag, or marked words in one fit; more get 413.",
+        raising="larger fits; memory for each, 4 bytes x layers x dimension (12 kB with the shipped bundle)",
+        lowering="bounds the memory and time of a fit",
+        least=10,
+    )
+    max_fit_labels: int = declare(
+        1000,
+        "Most labels in one fit, or senses of all its words; more get 413.",
+        raising="larger tasks, 4 bytes x dimension for each label, which every process keeps in memory",
+        lowering="bounds the size of a task and the time to learn it",
+        least=2,
+    )
+    max_task_bytes: int = declare(
+        32 * 1024 * 1024,
+        "Most bytes in an uploaded task, or in examples that are streamed (NDJSON); more get 413.",
+        raising="larger tasks and more text for one fit; parsing an uploaded one stops all else for a moment",
+        lowering="bounds what one client can make the server read",
+        least=1,
+    )
     tasks_path: Path | None = declare(
         None,
         "SQLite file that keeps learned tasks, made at their first use; on a local disk, for one machine. "
@@ -255,15 +288,20 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Given | No
         given = flags.get(setting.name)
         if given is not None:
             values[setting.name] = convert(setting, given, flag_name(setting.name))
+        elif isinstance(setting.default, Secrets) and environment.get(variable) == "":
+            # A secret that was never filled in; an open server is not what its operator wanted.
+            raise SettingsError(f"{variable}: expected keys, got an empty value; unset it to need none")
         elif (text := environment.get(variable)) and not is_service_link(variable, text):
             values[setting.name] = convert(setting, text, variable)
     return Settings(**values)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add one flag for each setting; their values stay text, so that variables and flags are checked
-    alike."""
+def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add one flag for each setting, or for those named; their values stay text, so that variables and flags
+    are checked alike."""
     for setting in fields(Settings):
+        if names and setting.name not in names:
+            continue
         parser.add_argument(
             flag_name(setting.name),
             action="append" if setting.name == "bundle" else "store",

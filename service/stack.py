@@ -45,7 +45,12 @@ def layers(
         Middleware(HeadAsGet),
         Middleware(Draining, drain=drain),
         Middleware(Keys, settings=settings),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
+        Middleware(
+            BodyLimit,
+            max_bytes=settings.max_body_bytes,
+            max_task_bytes=settings.max_task_bytes,
+            timeout_s=settings.body_timeout_s,
+        ),
     ]
 
 

@@ -11,6 +11,7 @@ import orjson
 from model.task import Task, predict, predict_senses
 from model.tokenizer import Tokenized
 from service.backend import Floats
+from service.errors import ErrorType, ServiceError
 from service.examples import Item
 
 DIGITS = 6
@@ -64,3 +65,18 @@ def _best(labels: Sequence[str], probabilities_K: np.ndarray[Any, Any]) -> dict[
     probabilities = {labels[k]: round(float(probabilities_K[k]), DIGITS) for k in order}
     label = labels[int(order[0])]
     return {"label": label, "probability": probabilities[label], "probabilities": probabilities}
+
+
+BYTES_OF_A_PROBABILITY = 32
+"""In JSON, with its label."""
+
+
+def check_predictions_size(task: Task, num_rows: int, max_bytes: int) -> None:
+    """Raise ServiceError when a reply for so many rows would be larger than the server sends."""
+    num_bytes = num_rows * max(len(task.labels), 1) * BYTES_OF_A_PROBABILITY
+    if num_bytes > max_bytes:
+        message = (
+            f"expected a reply of at most {max_bytes} bytes, got about {num_bytes} for {num_rows} "
+            f"predictions of {len(task.labels)} labels"
+        )
+        raise ServiceError(ErrorType.reply_too_large, message, "inputs")

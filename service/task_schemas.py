@@ -1,7 +1,7 @@
 """What requests about tasks may say and what their replies say.
 
-The document that GET and PUT /v1/tasks/{name} move is checked field by field where it is read (model/task.py);
-its type here is to be documented only, as those of the replies are.
+The document that GET and PUT /v1/tasks/{name} move is checked field by field where it is read
+(model/task.py); its type here is to be documented only, as those of the replies are.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from model.task import Kind
 from service.schemas import Request, Text
-
-Kind = Literal["classify", "tag", "sense"]
 
 _MODEL = "Name of a bundle; may be left out when one is served."
 _START = "Where the marked word begins in the text, in Unicode code points."
@@ -63,6 +62,13 @@ class SenseExample(SenseInput):
 
 Example = ClassifyExample | TagExample | SenseExample
 Input = ClassifyInput | TagInput | SenseInput
+
+
+EXAMPLE_OF: dict[Kind, type[ClassifyExample | TagExample | SenseExample]] = {
+    "classify": ClassifyExample,
+    "tag": TagExample,
+    "sense": SenseExample,
+}
 
 
 class ClassifyFit(Request):
@@ -132,8 +138,8 @@ class TaskDocument(BaseModel):
     kind: Kind
     model: str = Field(description="The bundle's name; may be left out with `model_sha256`.")
     model_sha256: str = Field(
-        description="Of the bundle's manifest. Left out, the task is taken to be of the bundle `model`, or of "
-        "the one that is served."
+        description="Of the bundle's manifest. Left out, the task is taken to be of the bundle `model`, or "
+        "of the one that is served."
     )
     scalars: list[float] = Field(description="One for each layer; their softmax are the layers' weights.")
     gamma: float = Field(description="What the mix is multiplied by; 1 when it is left out.")

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,10 @@ def shown_below(block: str) -> str:
     return shown[1]
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+@contextmanager
+def served(*flags: str | Path) -> Iterator[str]:
     """Serve the shipped bundle, as `make serve` does, on a free port."""
-    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", *flags]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         line = server.stderr.readline()
@@ -41,13 +42,34 @@ def address() -> Iterator[str]:
         server.terminate()
 
 
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served() as address:
+        yield address
+
+
+def run_shell(block: str, address: str) -> str:
+    """Run a block of commands against a server and return what it prints."""
+    command = block.replace("http://127.0.0.1:8000", address)
+    run = subprocess.run(["bash", "-ec", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout
+
+
 @pytest.mark.parametrize("path", ["/v1/embed", "/v1/cloze", "/similarity"])
 def test_curl_gives_the_reply_that_is_shown(address: str, path: str) -> None:
     """Each block of commands is followed by what it prints."""
     block = block_with(f"curl -s http://127.0.0.1:8000{path} ")
-    command = block.replace("http://127.0.0.1:8000", address)
-    run = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=True)
-    assert run.stdout == shown_below(block)
+    assert run_shell(block, address) == shown_below(block)
+
+
+def test_a_sense_is_learned_and_outlives_the_server(tmp_path: Path) -> None:
+    fit, predict = block_with("$TASK/fit?kind"), block_with("$TASK/predict")
+    flags = ("--tasks-path", tmp_path / "tasks.sqlite")
+    with served(*flags) as address:
+        assert run_shell(fit, address) == shown_below(fit)
+        assert run_shell(predict, address) == shown_below(predict)
+    with served(*flags) as address:
+        assert run_shell(predict, address) == shown_below(predict)
 
 
 @pytest.mark.parametrize("text", ["feature_extraction", "pyarrow"])

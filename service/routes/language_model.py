@@ -140,6 +140,11 @@ async def _context(registry: Registry, embedder: Embedder, gap: Gap, num_texts: 
     if num_tokens > most:
         message = f"expected at most {most} tokens in all filled-in texts, got {num_tokens} around the blanks"
         raise ServiceError(ErrorType.too_many_tokens, message, "text")
+    # Characters that the tokenizer drops make no tokens, but as many copies as there are texts.
+    num_characters, most = num_texts * gap.num_around, registry.settings.max_body_bytes
+    if num_characters > most:
+        message = f"expected at most {most} characters around the blanks of all filled-in texts"
+        raise ServiceError(ErrorType.input_too_long, f"{message}, got {num_characters}", "text")
     return context
 
 

@@ -1,8 +1,8 @@
 """The shipped model in one process: bulk and single sentences beside onnxruntime's own MatMul, start, memory.
 
 The work of a token is counted as its matrix products alone, 2 * 4H * (D + H) operations for each LSTM, and
-only for tokens and boundaries that are really there: padding, gates and mixing count as time, not as work. For
-int8 the rate counts the same products, beside the MatMul of float32.
+only for tokens and boundaries that are really there: padding, gates and mixing count as time, not as work.
+For int8 the rate counts the same products, beside the MatMul of float32.
 """
 
 from __future__ import annotations

@@ -162,8 +162,8 @@ def main() -> None:
 
 
 def print_profile(config: Config, characters: ZipfCharacters) -> None:
-    """What the profiler calls CPU time is time by the clock that a thread spends in an operation: on a machine
-    with other work, only the shares mean anything.
+    """What the profiler calls CPU time is time by the clock that a thread spends in an operation: on a
+    machine with other work, only the shares mean anything.
     """
     keep_freed_memory()
     run = fast_run(config, torch.bfloat16, characters)

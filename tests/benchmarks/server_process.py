@@ -44,8 +44,10 @@ def server_process(*flags: str) -> Iterator[ServerProcess]:
         assert address.hostname is not None
         assert address.port is not None
         # It writes a line for each request, and stands still when nobody reads them and the pipe is full.
-        threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
+        reader = threading.Thread(target=deque, args=(process.stderr, 0))
+        reader.start()
         try:
             yield ServerProcess(process.pid, address.hostname, address.port, time.perf_counter() - started)
         finally:
             process.terminate()
+            reader.join()  # it ends with the process; the pipe is closed after it

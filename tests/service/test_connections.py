@@ -8,6 +8,7 @@ import itertools
 import json
 import resource
 import socket
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,10 +20,10 @@ from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
 from service.app import create_app
-from service.connections import without_upgrade
+from service.connections import MAX_HEAD_BYTES, without_upgrade
 from service.server import allow_many_connections
 from tests.service.conftest import fake_settings, serving, serving_runtime, wait_until
-from tests.service.fake_backend import FakeRuntime, open_fake
+from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
 
 NUM_BYTES = 64 * 1024 * 1024
 """More than the kernel's buffers of both sides hold."""
@@ -45,6 +46,58 @@ def test_a_request_that_never_begins_is_not_waited_for(impatient: httpx.Client, 
         connection.sendall(sent)
         assert connection.recv(1) == b""
         assert 0.9 < time.monotonic() - started < 5
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return all that comes until the server closes the connection."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):  # it closed before it had read everything
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("endless", [b"a" * 1024, b"a\r\nX: " * 256], ids=["one", "many"])
+def test_headers_without_an_end_are_refused(runtime: FakeRuntime, endless: bytes) -> None:
+    with serving_runtime(runtime) as client, connect(client) as connection:
+        sent = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
+            while sent < NUM_BYTES:
+                connection.sendall(endless)
+                sent += len(endless)
+        assert sent < NUM_BYTES
+
+
+def test_headers_beyond_the_limit_are_told_so(runtime: FakeRuntime) -> None:
+    with serving_runtime(runtime) as client, connect(client) as connection:
+        head = b"GET /livez HTTP/1.1\r\nHost: x\r\nX: "
+        connection.sendall(head + b"a" * (MAX_HEAD_BYTES + 1 - len(head)))
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert reply.endswith(b"Expected at most 65536 bytes of headers.")
+
+
+def test_trailers_without_an_end_are_refused(runtime: FakeRuntime) -> None:
+    with serving_runtime(runtime) as client, connect(client) as connection:
+        sent = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(
+                b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: "
+            )
+            while sent < NUM_BYTES:
+                connection.sendall(b"a" * 1024)
+                sent += 1024
+        assert sent < NUM_BYTES
+
+
+def test_many_requests_and_a_long_body_on_one_connection_are_no_long_head(runtime: FakeRuntime) -> None:
+    with serving_runtime(runtime) as client:
+        for _ in range(3):
+            response = client.post("/v1/embed", json={"inputs": ["a " * 90_000], "pool": "sentence"})
+            assert response.status_code in (200, 413)
+            assert client.get("/livez", headers={"X-Long": "a" * 30_000}).status_code == 200
 
 
 def test_headers_that_trickle_do_not_gain_time(impatient: httpx.Client) -> None:
@@ -158,6 +211,50 @@ def test_a_reader_that_is_only_slow_gets_everything(large: tuple[httpx.Client, F
         while part := connection.recv(1024 * 1024):
             read += len(part)
     assert read > NUM_BYTES
+
+
+@pytest.mark.parametrize("form", ["application/json", "application/vnd.apache.arrow.stream"])
+def test_a_client_that_goes_amid_its_reply_harms_nobody(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The connection is reset with most of a real reply unread; a slow reader's limit is far away."""
+    body = json.dumps({"inputs": ["a " * 30_000] * 8, "layer": "all"}).encode()
+    settings = fake_settings(queue_tokens=1_000_000, stall_ms=60_000, hang_ms=60_000)
+    app = create_app(settings, open_fake)
+    with serving(app) as client:
+        with connect(client) as connection:
+            connection.settimeout(60)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            # Closing then resets, as a client that is killed does.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(
+                b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Accept: %s\r\nContent-Length: %d\r\n\r\n" % (form.encode(), len(body)) + body
+            )
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            assert app.state.drain.num_in_flight == 1, "the reply is still being written"
+        wait_until(lambda: app.state.drain.num_in_flight == 0)
+        reply = client.post("/v1/embed", json={"inputs": ["a"]})
+        assert reply.json()["embeddings"][0]["num_tokens"] == 1
+        assert client.get("/readyz").status_code == 200
+    assert "Traceback" not in caplog.text
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_client_that_goes_amid_its_body_is_forgotten(
+    runtime: FakeRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is computed for half a body, and nobody waits for its rest."""
+    app = create_app(fake_settings(), lambda folder, *_: fake_backend(folder.name, runtime))
+    with serving(app) as client:
+        with connect(client) as connection:
+            connection.sendall(
+                b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b'Content-Length: 17\r\n\r\n{"inputs"'
+            )
+            wait_until(lambda: app.state.drain.num_in_flight == 1)
+        wait_until(lambda: app.state.drain.num_in_flight == 0)
+        assert client.post("/v1/embed", json={"inputs": ["a"]}).status_code == 200
+    assert runtime.batches == [[3]]
+    assert "Traceback" not in caplog.text
 
 
 def test_a_thousand_connections(runtime: FakeRuntime) -> None:

@@ -113,3 +113,9 @@ def test_a_wrong_method(client: httpx.Client) -> None:
             "message": "expected the method POST, got GET /v1/embed",
         }
     }
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/readyz/", "/docs/"])
+def test_a_slash_too_many_is_an_unknown_path(client: httpx.Client, path: str) -> None:
+    reply = client.get(path)
+    assert (reply.status_code, reply.headers["content-type"]) == (404, "application/json")

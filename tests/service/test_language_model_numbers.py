@@ -72,8 +72,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def reference(bundle: Bundle) -> Reference:
-    return Reference(bundle)
+def reference(bundle: Bundle) -> Iterator[Reference]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # many small products: more threads only wait for each other
+    yield Reference(bundle)
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

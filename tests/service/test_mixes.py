@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.errors import ServiceError
-from service.mixes import Choice, Mix, MixStore, NoMixes, average, chosen
+from service.mixes import Choice, Mix, MixStore, average, chosen
 from service.schemas import EmbedRequest, MixRequest
 from tests.service.given_mixes import GivenMixes
 
@@ -123,8 +123,3 @@ def test_a_task_of_another_model() -> None:
     store = GivenMixes("other", {"sense": SENSE})
     message = "expected the model of the task, got another"
     assert refusal(store, task="sense") == ("wrong_model", message, "task")
-
-
-def test_a_server_without_tasks() -> None:
-    message = 'expected the name of a task, got the string "sense": this server has no tasks'
-    assert refusal(NoMixes(), task="sense") == ("unknown_task", message, "task")

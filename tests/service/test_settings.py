@@ -53,6 +53,7 @@ def test_several_bundles() -> None:
         (["--batch-tokens", "0"], "--batch-tokens: expected a whole number of at least 1, got '0'"),
         (["--batch-tokens", "1.5"], "--batch-tokens: expected a whole number of at least 1, got '1.5'"),
         (["--log-level", "loud"], "--log-level: expected one of debug, info, warning, error, got 'loud'"),
+        (["--host", ""], "--host: expected an address or a host name, got ''"),
         (["--bundle", ""], "--bundle: expected the folder of a bundle, got an empty name"),
     ],
 )
@@ -156,3 +157,9 @@ def test_the_help_page_lists_every_flag_and_variable() -> None:
     for setting in fields(Settings):
         assert f"{flag_name(setting.name)} " in page
         assert f"[{variable_name(setting.name)}" in page
+
+
+@pytest.mark.parametrize("name", ["POLYSEME_API_KEYS", "POLYSEME_ADMIN_KEYS"])
+def test_a_secret_that_was_never_filled_in_does_not_open_the_server(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: expected keys, got an empty value"):
+        read_settings({name: ""}, {})

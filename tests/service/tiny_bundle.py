@@ -21,8 +21,15 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 VOCABULARY_SIZE = 1000
 
 
-def write_tiny_bundle(folder: Path, seed: int = 0) -> Bundle:
-    """Write a bundle with the vocabulary of the tests' text and weights that mean nothing."""
+# Of the bundle's token vectors; what is beyond counts as this, in both directions alike.
+LARGEST = 4.0
+
+
+def write_tiny_bundle(folder: Path, seed: int = 0, *, with_int8: bool = False) -> Bundle:
+    """Write a bundle with the vocabulary of the tests' text and weights that mean nothing.
+
+    with_int8: with the graph that `--precision int8` needs.
+    """
     alphabet = Alphabet("jamo")
     architecture = Architecture(
         cell="lstm",
@@ -37,6 +44,7 @@ def write_tiny_bundle(folder: Path, seed: int = 0) -> Bundle:
         adaptive_div_value=4.0,
     )
     weights = _random_weights(architecture, seed)
+    ranges_D = np.full(architecture.hidden_dim, LARGEST, dtype=np.float32) if with_int8 else None
     alphabet_path = folder.with_name(f"{folder.name}.characters.json")
     alphabet.save(alphabet_path)
     manifest = Manifest(
@@ -57,7 +65,7 @@ def write_tiny_bundle(folder: Path, seed: int = 0) -> Bundle:
             "characters.json": alphabet_path,
             WEIGHTS_FILE: weights,
             "MODEL_CARD.md": b"Random weights, for tests.\n",
-            **build_graphs(architecture, read_header(weights)),
+            **build_graphs(architecture, read_header(weights), ranges_D),
         },
     )
 

@@ -127,14 +127,3 @@ def test_a_task_of_another_model() -> None:
                 "where": "task",
             },
         )
-
-
-def test_a_server_without_tasks(runtime: FakeRuntime) -> None:
-    app = create_app(fake_settings(), lambda folder, *_: fake_backend(folder.name, runtime))
-    with serving(app) as client:
-        message = 'expected the name of a task, got the string "sense": this server has no tasks'
-        assert refused(client, "a", task="sense") == (
-            422,
-            {"type": "unknown_task", "message": message, "where": "task"},
-        )
-    assert runtime.batches == []

@@ -178,6 +178,15 @@ def test_more_tokens_than_the_queue_can_hold(runtime: FakeRuntime) -> None:
         goes_on(client)
 
 
+@pytest.mark.parametrize("asked", [{"candidates": [f"x{i}" for i in range(55)]}, {"top": 1}])
+def test_more_copies_of_the_text_than_memory_should_hold(runtime: FakeRuntime, asked: dict[str, Any]) -> None:
+    with serving_runtime(runtime, max_body_bytes=1000) as client:
+        text = "a" + " " * 18 + "__"  # one token, but 19 characters, in each of 55 texts
+        message = "expected at most 1000 characters around the blanks of all filled-in texts, got 1045"
+        assert refused(client, "/v1/cloze", text=text, **asked) == (413, "input_too_long", message, "text")
+        goes_on(client)
+
+
 def test_a_candidate_that_the_model_fails_on_is_named(runtime: FakeRuntime) -> None:
     runtime.raises_on = number("j")
     with serving_runtime(runtime) as client:
