@@ -134,8 +134,9 @@ def main() -> None:
                     again = others.per_s(again_s, time.monotonic())
                 without = (alone + again) / 2
                 print(
-                    f"\n{NUM_CLIENTS} clients, 8 sentences each time: {without:.1f} requests/s without a "
-                    f"fit ({alone:.1f} before, {again:.1f} after), {beside:.1f} during one: {beside / without:.2f}."
+                    f"\n{NUM_CLIENTS} clients, 8 sentences each time: {without:.1f} requests/s without a fit "
+                    f"({alone:.1f} before, {again:.1f} after), {beside:.1f} during one: "
+                    f"{beside / without:.2f}."
                 )
 
 
