@@ -1,4 +1,4 @@
-"""The context encoder with LSTMs of 8-bit integers: a fourth of the time or less, vectors a hundredth off.
+"""The context encoder with LSTMs of 8-bit integers: less than half of the time, vectors a hundredth off.
 
 onnxruntime's DynamicQuantizeLSTM turns its input and, in each step, its hidden state into 8-bit integers,
 over the range that it finds in the whole batch: a neighbour with large values would change a sentence's

@@ -73,7 +73,7 @@ class Settings:
     )
     precision: Precision = declare(
         "float32",
-        "Arithmetic of the recurrent layers. int8 takes a third to a fifth of the time and moves a vector "
+        "Arithmetic of the recurrent layers. int8 takes less than half of the time and moves a vector "
         "by about a hundredth of its length; neighbours change nothing either way. Not every bundle has a "
         "graph for it.",
         choices=("float32", "int8"),
@@ -105,7 +105,7 @@ class Settings:
         256,
         "Tokens of one input that run at once. A longer one runs in slices that carry the network's state, "
         "and short requests pass between them; its vectors are the same.",
-        raising="1 % more speed for long documents; a short request waits longer for one",
+        raising="a little more speed for long documents; a short request waits longer for one",
         lowering="a short request waits less; long documents take longer",
         least=1,
     )
@@ -133,7 +133,7 @@ class Settings:
     max_body_bytes: int = declare(
         2 * 1024 * 1024,
         "Most bytes in a request's body; a larger one gets 413 before it is parsed or even read.",
-        raising="larger requests; 1 MiB of JSON stops all else for 1 to 30 ms, of hostile JSON for 110",
+        raising="larger requests; all else stops while JSON is parsed, longest for hostile JSON",
         lowering="bounds what one client can make the server read",
         least=1,
     )

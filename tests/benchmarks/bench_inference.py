@@ -25,11 +25,11 @@ from service.engine import Engine
 from service.mixes import Mix
 from service.observer import Unobserved
 from service.sentences import Embedding
+from service.settings import Settings
 from tests.benchmarks.server_process import ROOT, server_process
 
 BUNDLE = ROOT / "model" / "pretrained" / "enko"
 BATCH_TOKENS = 1024
-SLICE_TOKENS = 512
 MATMUL_SIZE = 1024
 
 
@@ -77,7 +77,7 @@ class Sentences:
             self.run(batch)
 
     def run(self, batch: list[list[str]]) -> None:
-        sentences = [Embedding(surfaces, self.mix, SLICE_TOKENS) for surfaces in batch]
+        sentences = [Embedding(surfaces, self.mix, Settings().slice_tokens) for surfaces in batch]
         for _, outcome in self.engine(sentences):
             assert isinstance(outcome, np.ndarray)
 
