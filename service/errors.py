@@ -67,6 +67,24 @@ class ErrorType(Enum):
         return self.value[1]
 
 
+ENGINE_ERRORS = (
+    ErrorType.malformed_body,
+    ErrorType.invalid_request,
+    ErrorType.unknown_model,
+    ErrorType.unsupported_media_type,
+    ErrorType.body_too_large,
+    ErrorType.too_many_inputs,
+    ErrorType.input_too_long,
+    ErrorType.too_many_tokens,
+    ErrorType.queue_full,
+    ErrorType.engine_failed,
+    ErrorType.internal_error,
+    ErrorType.not_ready,
+    ErrorType.deadline_exceeded,
+)
+"""What any request may get that names a model and sends text through its engine."""
+
+
 class ServiceError(Exception):
     """A request's failure, as its client will read it."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.errors import ErrorType, documented
+from service.errors import ENGINE_ERRORS, ErrorType, documented
 from service.ndjson import MEDIA_TYPE
 from service.task_schemas import (
     ClassifyFit,
@@ -83,24 +83,12 @@ FIT_READ_ERRORS = documented(
     ErrorType.fit_not_found, ErrorType.store_unavailable, ErrorType.internal_error, ErrorType.not_ready
 )
 PREDICT_ERRORS = documented(
-    ErrorType.malformed_body,
-    ErrorType.invalid_request,
-    ErrorType.unknown_model,
+    *ENGINE_ERRORS,
     ErrorType.task_not_found,
     ErrorType.wrong_model,
     ErrorType.no_head,
-    ErrorType.unsupported_media_type,
-    ErrorType.body_too_large,
-    ErrorType.too_many_inputs,
-    ErrorType.input_too_long,
-    ErrorType.too_many_tokens,
     ErrorType.reply_too_large,
-    ErrorType.queue_full,
-    ErrorType.engine_failed,
-    ErrorType.internal_error,
-    ErrorType.not_ready,
     ErrorType.store_unavailable,
-    ErrorType.deadline_exceeded,
 )
 
 

@@ -15,7 +15,7 @@ from service import accept, reply_arrow, reply_npz
 from service.accept import JSON, accepted
 from service.answers import Heading, Result, answers, mark_name
 from service.body import read_json, show
-from service.errors import ErrorType, ServiceError, documented
+from service.errors import ENGINE_ERRORS, ErrorType, ServiceError, documented
 from service.inputs import check_inputs, check_spans
 from service.long_reply import LongReply, Piece, gathered
 from service.mixes import Mix, chosen
@@ -30,23 +30,11 @@ from service.work import Work, attended
 router = APIRouter()
 
 ERRORS = documented(
-    ErrorType.malformed_body,
-    ErrorType.invalid_request,
-    ErrorType.unknown_model,
+    *ENGINE_ERRORS,
     ErrorType.unknown_task,
     ErrorType.wrong_model,
     ErrorType.not_acceptable,
-    ErrorType.unsupported_media_type,
-    ErrorType.body_too_large,
-    ErrorType.too_many_inputs,
-    ErrorType.input_too_long,
-    ErrorType.too_many_tokens,
     ErrorType.reply_too_large,
-    ErrorType.queue_full,
-    ErrorType.engine_failed,
-    ErrorType.internal_error,
-    ErrorType.not_ready,
-    ErrorType.deadline_exceeded,
 )
 
 EXAMPLE = {

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from service.body import read_json
 from service.cloze import PLACEHOLDER, Context, Gap, check_candidates, find_gap, to_read
 from service.embedder import Embedder
-from service.errors import ErrorType, ServiceError, documented
+from service.errors import ENGINE_ERRORS, ErrorType, ServiceError, documented
 from service.inputs import check_inputs
 from service.language_model import Ranked, ranking, score_reply
 from service.language_model_schemas import DEFAULT_TOP, ClozeReply, ClozeRequest, ScoreReply, ScoreRequest
@@ -23,21 +23,7 @@ from service.work import Work, attended
 
 router = APIRouter(tags=["language model"])
 
-ERRORS = documented(
-    ErrorType.malformed_body,
-    ErrorType.invalid_request,
-    ErrorType.unknown_model,
-    ErrorType.unsupported_media_type,
-    ErrorType.body_too_large,
-    ErrorType.too_many_inputs,
-    ErrorType.input_too_long,
-    ErrorType.too_many_tokens,
-    ErrorType.queue_full,
-    ErrorType.engine_failed,
-    ErrorType.internal_error,
-    ErrorType.not_ready,
-    ErrorType.deadline_exceeded,
-)
+ERRORS = documented(*ENGINE_ERRORS)
 
 SCORE_EXAMPLE = {"inputs": ["She sat on the bank of the river.", ["강에서", "배를", "탔다"]]}
 CLOZE_EXAMPLE = {"text": "얼굴에 ____ 가득해서", "candidates": ["화색이", "슬픔이", "정색이"]}

@@ -15,7 +15,7 @@ from service.backend import Floats
 from service.body import read_json
 from service.embedder import Embedder
 from service.error_formats import OPENAI
-from service.errors import ErrorType, documented
+from service.errors import ENGINE_ERRORS, ErrorType, documented
 from service.foreign_texts import Texts, check_dimensions, check_reply, mean_vectors
 from service.long_reply import LongReply, Piece, gathered
 from service.mixes import Mix, MixStore, average, named_mix
@@ -35,23 +35,7 @@ from service.work import Work
 router = APIRouter(tags=["OpenAI"])
 
 ERRORS = documented(
-    ErrorType.malformed_body,
-    ErrorType.invalid_request,
-    ErrorType.unknown_model,
-    ErrorType.unknown_task,
-    ErrorType.wrong_model,
-    ErrorType.unsupported_media_type,
-    ErrorType.body_too_large,
-    ErrorType.too_many_inputs,
-    ErrorType.input_too_long,
-    ErrorType.too_many_tokens,
-    ErrorType.reply_too_large,
-    ErrorType.queue_full,
-    ErrorType.engine_failed,
-    ErrorType.internal_error,
-    ErrorType.not_ready,
-    ErrorType.deadline_exceeded,
-    told=OPENAI,
+    *ENGINE_ERRORS, ErrorType.unknown_task, ErrorType.wrong_model, ErrorType.reply_too_large, told=OPENAI
 )
 
 BASE64_VALUE_BYTES = 4 * 4 / 3
