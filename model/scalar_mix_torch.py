@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.task import Kind, Task
+from model.tasks.task import Kind, Task
 
 
 class ScalarMix(nn.Module):

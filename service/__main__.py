@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from service.fit_flags import DESCRIPTION, EPILOG, add_fit_flags
 from service.refusal import EXIT_REFUSED, one_line
 from service.settings import Settings, SettingsError, add_flags, read_settings
+from service.tasks.fit_flags import DESCRIPTION, EPILOG, add_fit_flags
 from service.version import package_version
 
 EXIT_INTERRUPTED = 130
@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fit(settings: Settings, flags: dict[str, Any]) -> int:
     from model.bundle import BundleError
-    from service.example_files import FileError
-    from service.fit_command import FitError, fit_from_file
-    from service.task_records import StoreUnavailable
+    from service.task_store.records import StoreUnavailable
+    from service.tasks.example_files import FileError
+    from service.tasks.fit_command import FitError, fit_from_file
 
     try:
         fit_from_file(argparse.Namespace(**flags), settings)

@@ -10,25 +10,25 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from service import docs
-from service.backend import open_backend
 from service.draining import Drain
+from service.engine.backend import open_backend
+from service.engine.registry import OpenBackend, Registry
 from service.errors import add_error_handlers
-from service.fit_jobs import FitJobs
 from service.language_model_schemas import ClozeRequest, ScoreRequest
-from service.learned_tasks import LearnedTasks
 from service.logs import log_exchange
 from service.metrics import Metrics
 from service.mixes import MixStore
 from service.openai_schemas import OpenAIEmbeddingsRequest
 from service.openapi import API_VERSION, description, document_with, operation_id
-from service.registry import OpenBackend, Registry
 from service.routes import embed, health, language_model, metrics, openai, task_fits, tasks, tei
 from service.schemas import EmbedRequest
 from service.settings import Settings
 from service.stack import layers
-from service.store_target import store_target
-from service.task_documentation import BODIES
-from service.task_store import TaskStore
+from service.task_store.store import TaskStore
+from service.task_store.target import store_target
+from service.tasks.documentation import BODIES
+from service.tasks.fit_jobs import FitJobs
+from service.tasks.learned_tasks import LearnedTasks
 from service.tei_schemas import (
     TEIEmbedAllRequest,
     TEIEmbedRequest,

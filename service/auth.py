@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.errors import ErrorType, ServiceError
 from service.routes.health import PROBES
 from service.settings import Settings
-from service.task_paths import is_fit
+from service.tasks.paths import is_fit
 
 REALM = 'Bearer realm="polyseme"'
 

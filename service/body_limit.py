@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ErrorType, ServiceError
 from service.ndjson import MEDIA_TYPE
-from service.task_paths import is_fit, is_task
+from service.tasks.paths import is_fit, is_task
 
 
 class BodyLimit:

@@ -15,14 +15,14 @@ import numpy as np
 from fastapi import Request
 
 from model.tokenizer import Tokenized
-from service.backend import Floats
 from service.body import show
-from service.embedder import Embedder
+from service.engine.backend import Floats
+from service.engine.embedder import Embedder
+from service.engine.registry import Registry
 from service.errors import ErrorType, ServiceError
 from service.inputs import check_inputs
 from service.mixes import Mix
-from service.registry import Registry
-from service.reply_size import INPUT_BYTES
+from service.replies.size import INPUT_BYTES
 from service.work import Work, attended
 
 _PLACE = re.compile(r"inputs(?:\[(\d+)\])?")

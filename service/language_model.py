@@ -20,10 +20,10 @@ import numpy.typing as npt
 import orjson
 
 from model.tokenizer import UNKNOWN_ID, Tokenized
-from service.backend import Floats
-from service.pooling import token_span
+from service.engine.backend import Floats
+from service.engine.sentences import Scores
+from service.replies.pooling import token_span
 from service.schemas import Text
-from service.sentences import Scores
 
 DECIMALS = 6
 

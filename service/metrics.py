@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from service.engine.observer import DropCause, RestartCause
 from service.exchange import Exchange
-from service.observer import DropCause, RestartCause
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where the workers' files are; set by their parent, read by prometheus_client when it is imported."""
@@ -132,7 +132,7 @@ class Metrics:
 
 
 class EngineMetrics:
-    """Listens to one model's engine (service.observer.EngineObserver); called from its threads."""
+    """Listens to one model's engine (service.engine.observer.EngineObserver); called from its threads."""
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         self._queue_s = metrics._queue_s.labels(model)

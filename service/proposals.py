@@ -23,8 +23,8 @@ import numpy as np
 
 from model.characters import WORD_START
 from model.tokenizer import BOUNDARY_ID, NOT_READ, UNKNOWN_ID, Tokenized
-from service.backend import Floats
 from service.cloze import UNDERSCORES, Gap
+from service.engine.backend import Floats
 
 
 def shortlist_size(top: int) -> int:

@@ -1,7 +1,8 @@
 """What a request may say and what a reply says, as the OpenAPI document shows them.
 
 Requests are checked strictly: no value is turned into another type, no unknown field is passed over. The
-reply's types are here to be documented only: its vectors never pass through them (wire.py writes the bytes).
+reply's types are here to be documented only: its vectors never pass through them (replies/wire.py writes
+the bytes).
 """
 
 from __future__ import annotations

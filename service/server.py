@@ -23,7 +23,7 @@ from service import logs
 from service.app import create_app
 from service.connections import ConnectionConfig
 from service.draining import Drain
-from service.registry import Registry
+from service.engine.registry import Registry
 from service.settings import Settings
 from service.tracing import traces
 

@@ -29,7 +29,7 @@ from service.declaration import (
     refuse_unknown,
     variable_name,
 )
-from service.store_target import DATABASE_FORM, PostgreSQL, file_path, postgresql
+from service.task_store.target import DATABASE_FORM, PostgreSQL, file_path, postgresql
 
 __all__ = ["SHIPPED_BUNDLE", "Settings", "SettingsError", "add_flags", "read_settings"]
 

@@ -11,19 +11,19 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from model.tokenizer import Tokenized
-from service import accept, reply_arrow, reply_npz
-from service.accept import JSON, accepted
-from service.answers import Heading, Result, answers, mark_name
 from service.body import read_json, show
+from service.engine.registry import Registry
 from service.errors import ENGINE_ERRORS, ErrorType, ServiceError, documented
 from service.inputs import check_inputs, check_spans
-from service.long_reply import LongReply, Piece, gathered
 from service.mixes import Mix, chosen
 from service.openapi import json_body
-from service.pooling import check_touching
-from service.registry import Registry
-from service.reply_json import json_parts
-from service.reply_size import check_reply_size
+from service.replies import accept, arrow, npz
+from service.replies.accept import JSON, accepted
+from service.replies.answers import Heading, Result, answers, mark_name
+from service.replies.json_body import json_parts
+from service.replies.long_reply import LongReply, Piece, gathered
+from service.replies.pooling import check_touching
+from service.replies.size import check_reply_size
 from service.schemas import EmbedReply, EmbedRequest
 from service.work import Work, attended
 
@@ -47,8 +47,8 @@ REPLY: dict[str, Any] = {
     "model": EmbedReply,
     "description": "JSON, or what `Accept` prefers.",
     "content": {
-        accept.ARROW: {"schema": {"type": "string", "format": "binary", "description": reply_arrow.LAYOUT}},
-        accept.NPZ: {"schema": {"type": "string", "format": "binary", "description": reply_npz.LAYOUT}},
+        accept.ARROW: {"schema": {"type": "string", "format": "binary", "description": arrow.LAYOUT}},
+        accept.NPZ: {"schema": {"type": "string", "format": "binary", "description": npz.LAYOUT}},
     },
 }
 
@@ -109,7 +109,7 @@ def _pieces(body: EmbedRequest, form: str, heading: Heading, encoded: Sequence[R
     marks, told = mark_name(body), answers(body, heading.choice, encoded)
     match form:
         case accept.ARROW:
-            return gathered(reply_arrow.arrow_parts(heading, marks, told, body.dtype))
+            return gathered(arrow.arrow_parts(heading, marks, told, body.dtype))
         case accept.NPZ:
-            return gathered(reply_npz.npz_parts(heading, marks, body.inputs, told))
+            return gathered(npz.npz_parts(heading, marks, body.inputs, told))
     return gathered(json_parts(heading, marks, told, body.encoding))

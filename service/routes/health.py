@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from service.engine.registry import Registry
 from service.errors import ErrorType, ServiceError, documented
-from service.registry import Registry
 from service.schemas import Status
 
 PROBES = frozenset({"/livez", "/readyz", "/health"})

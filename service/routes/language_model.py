@@ -11,14 +11,14 @@ from fastapi import APIRouter, Request, Response
 
 from service.body import read_json
 from service.cloze import PLACEHOLDER, Context, Gap, check_candidates, find_gap, to_read
-from service.embedder import Embedder
+from service.engine.embedder import Embedder
+from service.engine.registry import Registry
 from service.errors import ENGINE_ERRORS, ErrorType, ServiceError, documented
 from service.inputs import check_inputs
 from service.language_model import Ranked, ranking, score_reply
 from service.language_model_schemas import DEFAULT_TOP, ClozeReply, ClozeRequest, ScoreReply, ScoreRequest
 from service.openapi import json_body
 from service.proposals import Proposal, shortlist, shortlist_size
-from service.registry import Registry
 from service.work import Work, attended
 
 router = APIRouter(tags=["language model"])

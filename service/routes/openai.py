@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 
 from model.tokenizer import Tokenized
-from service import wire
-from service.backend import Floats
 from service.body import read_json
-from service.embedder import Embedder
+from service.engine.backend import Floats
+from service.engine.embedder import Embedder
+from service.engine.registry import Registry
 from service.error_formats import OPENAI
 from service.errors import ENGINE_ERRORS, ErrorType, documented
 from service.foreign_texts import Texts, check_dimensions, check_reply, mean_vectors
-from service.long_reply import LongReply, Piece, gathered
 from service.mixes import Mix, MixStore, average, named_mix
 from service.openai_schemas import (
     OpenAIEmbeddingsReply,
@@ -26,9 +25,10 @@ from service.openai_schemas import (
     OpenAIModelList,
 )
 from service.openapi import json_body
-from service.pooling import normalized
-from service.registry import Registry
-from service.reply_size import JSON_NUMBER_BYTES
+from service.replies import wire
+from service.replies.long_reply import LongReply, Piece, gathered
+from service.replies.pooling import normalized
+from service.replies.size import JSON_NUMBER_BYTES
 from service.schemas import Encoding
 from service.work import Work
 

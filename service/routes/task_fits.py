@@ -9,18 +9,18 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from model.task import KINDS, Kind
+from model.tasks.task import KINDS, Kind
 from service import ndjson
 from service.body import check_content_encoding, parse_json, read_json, show
+from service.engine.registry import Registry
 from service.errors import ErrorType, ServiceError
-from service.examples import Examples, Limits
-from service.fit_jobs import FitJobs
-from service.learned_tasks import LearnedTasks, path_name
-from service.registry import Registry
 from service.routes.tasks import JSON, instant
-from service.task_documentation import FIT_ERRORS, FIT_EXAMPLE, FIT_READ_ERRORS, FITS, one_of
-from service.task_records import Fit
-from service.task_schemas import EXAMPLE_OF, Example, TaskFit
+from service.task_store.records import Fit
+from service.tasks.documentation import FIT_ERRORS, FIT_EXAMPLE, FIT_READ_ERRORS, FITS, one_of
+from service.tasks.examples import Examples, Limits
+from service.tasks.fit_jobs import FitJobs
+from service.tasks.learned_tasks import LearnedTasks, path_name
+from service.tasks.schemas import EXAMPLE_OF, Example, TaskFit
 
 router = APIRouter(tags=["tasks"])
 

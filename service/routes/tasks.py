@@ -14,16 +14,15 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from model.task import Task
+from model.tasks.task import Task
 from model.tokenizer import Tokenized
 from service.body import read_document, read_json, show
-from service.embedder import Embedder
+from service.engine.embedder import Embedder
+from service.engine.registry import Registry
 from service.errors import ErrorType, ServiceError
-from service.examples import checked_items
-from service.learned_tasks import LearnedTasks, mix_of, path_name, uploaded_task, wrong_model
 from service.openapi import json_body
-from service.registry import Registry
-from service.task_documentation import (
+from service.task_store.records import TaskSummary
+from service.tasks.documentation import (
     LIST_ERRORS,
     PREDICT_ERRORS,
     PREDICT_EXAMPLE,
@@ -32,9 +31,10 @@ from service.task_documentation import (
     READ_ERRORS,
     one_of,
 )
-from service.task_predictions import check_predictions_size, predictions_reply
-from service.task_records import TaskSummary
-from service.task_schemas import Predictions, TaskDocument, TaskEntry, TaskList
+from service.tasks.examples import checked_items
+from service.tasks.learned_tasks import LearnedTasks, mix_of, path_name, uploaded_task, wrong_model
+from service.tasks.predictions import check_predictions_size, predictions_reply
+from service.tasks.schemas import Predictions, TaskDocument, TaskEntry, TaskList
 from service.work import Work, attended
 
 router = APIRouter(tags=["tasks"])

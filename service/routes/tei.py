@@ -15,20 +15,21 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from model.tokenizer import BOUNDARY_ID, Tokenized
-from service import wire
-from service.backend import Floats
 from service.body import read_json
-from service.embedder import Embedder
+from service.engine.backend import Floats
+from service.engine.embedder import Embedder
+from service.engine.registry import Registry
+from service.engine.sentences import NUM_BOUNDARIES
 from service.error_formats import TEI
 from service.errors import ErrorType, ServiceError, documented
 from service.foreign_texts import Texts, check_dimensions, check_reply, mean_vectors, visible_vectors
-from service.long_reply import LongReply, gathered
 from service.mixes import average
 from service.openapi import json_body
-from service.pooling import normalized
-from service.registry import Registry
-from service.reply_size import JSON_NUMBER_BYTES
-from service.sentences import NUM_BOUNDARIES
+from service.replies import wire
+from service.replies.long_reply import LongReply, gathered
+from service.replies.pooling import normalized
+from service.replies.size import JSON_NUMBER_BYTES
+from service.replies.wire import Pieces
 from service.tei_schemas import (
     TEIEmbedAllRequest,
     TEIEmbedRequest,
@@ -40,7 +41,6 @@ from service.tei_schemas import (
     TEITokenizeRequest,
 )
 from service.version import package_version
-from service.wire import Pieces
 from service.work import Work
 
 router = APIRouter(tags=["TEI"])

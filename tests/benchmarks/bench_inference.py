@@ -20,11 +20,11 @@ from onnx import TensorProto, helper
 from model.architecture import NUM_GATES, Architecture
 from model.bundle import Bundle
 from model.files import Precision
-from service.backend import Backend, open_backend
-from service.engine import Engine
+from service.engine.backend import Backend, open_backend
+from service.engine.engine import Engine
+from service.engine.observer import Unobserved
+from service.engine.sentences import Embedding
 from service.mixes import Mix
-from service.observer import Unobserved
-from service.sentences import Embedding
 from service.settings import Settings
 from tests.benchmarks.server_process import ROOT, server_process
 

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from service.backend import open_backend
-from service.embedder import Embedder
+from service.engine.backend import open_backend
+from service.engine.embedder import Embedder
+from service.engine.registry import Registry
 from service.mixes import Mix
-from service.registry import Registry
 from service.settings import Settings
 from service.work import Work
 from tests.benchmarks.bench_inference import MATMUL_SIZE, best_of, matmul_session

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from service.accept import FORMS
 from service.app import create_app
 from service.error_formats import format_of
 from service.errors import ErrorType
 from service.mixes import Mix
+from service.replies.accept import FORMS
 from service.schemas import EmbedReply, ErrorReply
 from tests.contracts.openapi import GOLDEN, present_document
 from tests.service.conftest import fake_settings, serving

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from model.task import Task
-from model.task_head import LinearHead, SenseHead, SenseWord
+from model.tasks.head import LinearHead, SenseHead, SenseWord
+from model.tasks.task import Task
 
 Floats = npt.NDArray[np.float32]
 SHA256 = "0123456789abcdef" * 4

@@ -9,7 +9,7 @@ import torch
 from model import scalar_mix_torch
 from model.scalar_mix import mix, softmax_weights
 from model.scalar_mix_torch import ScalarMix
-from model.task import Task
+from model.tasks.task import Task
 from tests.model.made_up_tasks import SHA256
 
 

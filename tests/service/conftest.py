@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.server import Server, bind
 from service.settings import Settings
-from service.store_target import SQLiteFile, StoreTarget, postgresql
-from service.task_store import TaskStore
+from service.task_store.store import TaskStore
+from service.task_store.target import SQLiteFile, StoreTarget, postgresql
 from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
 from tests.service.postgresql_server import PostgreSQLServer
 

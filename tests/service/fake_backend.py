@@ -1,12 +1,12 @@
 """A model so small that a test can say what it must answer: each vector spells its token and its place.
 
-It sits behind the service's seam (service/backend.py); all above it is real, the queue and the thread too.
+It sits behind the seam (service/engine/backend.py); all above it is real, the queue and the thread too.
 A token is what spaces separate. With H = 2 a vector holds four numbers, and layer l of token t in a
 sentence of n tokens (boundaries not counted) is [number of t, tokens before t | l, tokens after t], where a
 token's number is the sum of its characters. The halves know no more than a real network's: the tokens before
 are counted by the forward direction and those after by the backward one, from slice to slice by the state.
 
-Shape letters as in service/backend.py.
+Shape letters as in service/engine/backend.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from model.files import Precision
 from model.tokenizer import UNKNOWN_ID, Tokenized
-from service.backend import Backend, Floats, Integers
+from service.engine.backend import Backend, Floats, Integers
 
 NUM_LAYERS = 3
 DIMENSION = 4
@@ -185,5 +185,5 @@ def fake_backend(name: str = "fake", runtime: FakeRuntime | None = None) -> Back
 
 
 def open_fake(folder: Path, num_threads: int, precision: Precision) -> Backend:
-    """Stand for service.backend.open_backend: a bundle's name is its folder's."""
+    """Stand for service.engine.backend.open_backend: a bundle's name is its folder's."""
     return fake_backend(folder.name)

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
-from service.batcher import Batcher
-from service.observer import DropCause, RestartCause
-from service.outcomes import UNFINISHED, Outcome
+from service.engine.batcher import Batcher
+from service.engine.observer import DropCause, RestartCause
+from service.engine.outcomes import UNFINISHED, Outcome
 from service.work import Work
 
 LONG_S = 60.0

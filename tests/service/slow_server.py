@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from model.files import Precision
 from service import app, server
-from service.backend import Backend
+from service.engine.backend import Backend
 from service.settings import Settings
 from tests.service.fake_backend import FakeRuntime, fake_backend
 

@@ -14,10 +14,10 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from service.fit_lease import FitLease
-from service.store_target import SQLiteFile, StoreTarget
-from service.task_records import FitOver, FitRunning, NewTask, StoreUnavailable
-from service.task_store import AWAY_S, TaskStore
+from service.task_store.records import FitOver, FitRunning, NewTask, StoreUnavailable
+from service.task_store.store import AWAY_S, TaskStore
+from service.task_store.target import SQLiteFile, StoreTarget
+from service.tasks.fit_lease import FitLease
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -95,7 +95,7 @@ def put_for_ever(pipe: Connection[Any, Any], target: StoreTarget, name: str, let
 
 def stop_before_commit(pipe: Connection[Any, Any], target: StoreTarget, task: NewTask, id: str) -> None:
     """Put the task, as the end of a fit if there is its id, and stand still before that is committed."""
-    from service.database import Database
+    from service.task_store.database import Database
 
     database = Database(target)
     database.prepare()

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from model.bilm import BiLM
 from model.bundle import Bundle
 from model.tokenizer import BOUNDARY_ID, Tokenized
-from service.backend import Backend, open_backend
-from service.embedder import Embedder
+from service.engine.backend import Backend, open_backend
+from service.engine.embedder import Embedder
+from service.engine.observer import Unobserved
 from service.mixes import Mix
-from service.observer import Unobserved
 from service.work import Work
 from tests.service.conftest import fake_settings
 from tests.service.tiny_bundle import write_tiny_bundle

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model.tokenizer import Tokenized
+from service.engine.sentences import Scores
 from service.language_model import perplexity, ranking, score
-from service.sentences import Scores
 
 
 def tokens(*visible: bool) -> Tokenized:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.tokenizer import Tokenized
-from service.backend import Floats
 from service.cloze import Gap
+from service.engine.backend import Floats
 from service.proposals import Proposal, shortlist, shortlist_size
 
 PIECES = ["<unk>", "<s>", "▁", "▁at", "at", "▁sea", "sea", "▁seat", "▁____", "▁\u200b", "seaat"]

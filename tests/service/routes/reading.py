@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from service.accept import ARROW, JSON, NPZ
+from service.replies.accept import ARROW, JSON, NPZ
 
 Told = list[dict[str, Any]]
 

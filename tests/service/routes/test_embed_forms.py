@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from service.accept import ARROW, FORMS, JSON, NPZ
 from service.app import create_app
-from service.long_reply import PIECE_BYTES
 from service.mixes import Mix
+from service.replies.accept import ARROW, FORMS, JSON, NPZ
+from service.replies.long_reply import PIECE_BYTES
 from tests.service.conftest import fake_settings, serving, serving_runtime
 from tests.service.fake_backend import FakeRuntime, open_fake
 from tests.service.given_mixes import GivenMixes

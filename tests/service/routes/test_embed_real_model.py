@@ -9,10 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
-from service.accept import ARROW, JSON, NPZ
 from service.app import create_app
-from service.backend import open_backend
+from service.engine.backend import open_backend
 from service.mixes import Mix
+from service.replies.accept import ARROW, JSON, NPZ
 from tests.service.conftest import fake_settings, serving
 from tests.service.given_mixes import GivenMixes
 from tests.service.routes.reading import READERS, Told

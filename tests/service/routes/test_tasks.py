@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.task_store import AWAY_S
+from service.task_store.store import AWAY_S
 from tests.service.conftest import fake_settings, serving, wait_until
 from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
 from tests.service.routes.asking import embed, refused

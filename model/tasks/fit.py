@@ -1,0 +1,294 @@
+"""Learn a task from labelled examples: the mix, the head and the report.
+
+Beside the features a fit holds the mean of their layers (1/L of their size; for `sense` the mixed vectors),
+and little else. Frequencies are left as they are: probabilities are those of examples as frequent as the ones
+given, which is what calibration can promise; the report shows macro recall beside accuracy.
+
+Shape letters: N examples, L layers, D vector dim, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.scalar_mix import softmax_weights
+from model.tasks.calibration import cross_fitted, log_losses
+from model.tasks.examples import (
+    MIN_EXAMPLES,
+    Examples,
+    Floats,
+    Integers,
+    group_numbers,
+    held_out_name,
+    indices,
+    num_groups_of_each,
+)
+from model.tasks.head import LinearHead, SenseHead
+from model.tasks.judge import Setting, judge, majority_scored
+from model.tasks.logistic import (
+    SPREADS,
+    Chosen,
+    Fold,
+    choose,
+    firm_leash,
+    loose_leash,
+    nearly_alone,
+    refit,
+    start_parameters,
+)
+from model.tasks.moments import Doubles, Moments, measure, unit_gamma
+from model.tasks.objective import Leash, Objective, Parameters
+from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, layer_name
+from model.tasks.sense import fit_senses
+from model.tasks.split import split_examples
+from model.tasks.statistics import chance_of_lower_loss
+from model.tasks.task import Kind, Task
+from model.tasks.watch import Watch
+
+# Evaluations along one path of spreads, about; progress is reckoned with it.
+_STEPS_OF_A_PATH = 40
+_STEPS_OF_A_REFIT = 15
+# How likely a lead of one standard error or more is by chance.
+_ONE_ERROR = 0.159
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """All of a task but its name and its model."""
+
+    kind: Kind
+    scalars: tuple[float, ...]
+    gamma: float
+    labels: tuple[str, ...]
+    head: LinearHead | SenseHead
+    report: Report
+
+    def task(self, name: str, model: str, model_sha256: str) -> Task:
+        return Task(
+            name,
+            self.kind,
+            model,
+            model_sha256,
+            self.scalars,
+            self.gamma,
+            self.labels,
+            self.head,
+            self.report,
+        )
+
+
+def fit(
+    kind: Kind,
+    features_NLD: Floats,
+    labels: Sequence[str],
+    words: Sequence[str] | None = None,
+    *,
+    groups: Sequence[int] | Integers | None = None,
+    dev: Examples | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Fitted:
+    """Learn from examples; the same examples give the same task, to the last bit.
+
+    features_NLD: float32, every layer's vectors, pooled as they will be in requests; may be memory-mapped.
+    words: for `sense`, the word of each example. groups: examples of one group are never on both sides of a
+    split (the sentence of each word, say); without, each example is a group. dev: judge on these, fit on all
+    of the others; without, a fifth is held out, or up to 1,000 examples each fifth in turn, and the task is
+    then fitted on all. progress is called with 0 to 1, never falling; cancelled is asked many times a second.
+    Raises ValueError when parts do not fit together or there is too little to learn from, Cancelled when told
+    to stop.
+    """
+    train = Examples(features_NLD, labels, words)
+    train.check(kind, "examples")
+    if dev is not None:
+        dev.check(kind, "dev")
+        if dev.features_NLD.shape[1:] != features_NLD.shape[1:] or not len(dev.features_NLD):
+            expected = ", ".join(map(str, features_NLD.shape[1:]))
+            raise ValueError(f"dev: expected (1 or more, {expected}), got {dev.features_NLD.shape}")
+    if len(labels) < MIN_EXAMPLES:
+        raise ValueError(f"examples: expected at least {MIN_EXAMPLES}, got {len(labels)}")
+    groups_N = group_numbers(groups, len(labels))
+    watch = Watch(progress, cancelled)
+    with _one_blas_thread():
+        if kind == "sense":
+            found = fit_senses(train, groups_N, dev, watch)
+            fitted = Fitted(kind, found.scalars, found.gamma, found.labels, found.head, found.report)
+        else:
+            fitted = _LabelFit(kind, train, groups_N, dev, watch).run()
+    watch.finish()
+    return fitted
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Of BLAS, for the whole process; onnxruntime has threads of its own.
+
+    A fit is many small products, for which two threads wait for each other: on two idle cores they gain
+    nothing (20,000 examples: 3.9 s, with one 3.8 s), beside another process 5,000 examples of 50 labels took
+    more than 200 s instead of 14.
+    """
+    # Not at import: a server that fits nothing does without. scipy brings a BLAS of its own, which must be
+    # loaded to be told.
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What is fitted on, and what is judged if not rows of the same; moments are of the first."""
+
+    features_NLD: Floats
+    dev_NLD: Floats | None
+    moments: Moments
+
+    def layer(self, layer: int) -> _Source:
+        """One layer alone; nothing is copied."""
+        only = slice(layer, layer + 1)
+        dev_NLD = None if self.dev_NLD is None else self.dev_NLD[:, only]
+        return _Source(self.features_NLD[:, only], dev_NLD, self.moments.layer(layer))
+
+    def equal_mix(self) -> _Source:
+        """The mean of the layers as the only layer; copied."""
+        dev_NLD = None if self.dev_NLD is None else _equal_mix(self.dev_NLD)
+        return _Source(_equal_mix(self.features_NLD), dev_NLD, self.moments.equal_mix())
+
+
+class _LabelFit:
+    """`classify` and `tag`: one head for all examples."""
+
+    def __init__(
+        self, kind: Kind, train: Examples, groups_N: Integers, dev: Examples | None, watch: Watch
+    ) -> None:
+        self._kind = kind
+        self._features = train.features_NLD
+        self._dev = dev
+        self._watch = watch
+        self._labels = tuple(sorted(set(train.labels)))
+        self._targets_N = indices(train.labels, self._labels)
+        self._counts_K = np.bincount(self._targets_N, minlength=len(self._labels))
+        num_groups_K = num_groups_of_each(self._targets_N, groups_N)
+        _check_labels(self._labels, num_groups_K)
+        self._dev_targets_N = None if dev is None else indices(dev.labels, self._labels)
+        self._alone = tuple(self._labels[k] for k in np.flatnonzero(num_groups_K == 1)) if dev is None else ()
+        self._split = split_examples(self._targets_N, groups_N)
+
+    def run(self) -> Fitted:
+        watch, num_layers = self._watch, self._features.shape[1]
+        num_paths = 1 if self._dev is not None else len(self._split.held_out)
+        watch.stage(0.05, 1)
+        moments = measure(self._features, watch.check)
+        dev_features = None if self._dev is None else self._dev.features_NLD
+        everything = _Source(self._features, dev_features, moments)
+        watch.stage(0.4, num_paths * _STEPS_OF_A_PATH)
+        loose = loose_leash(num_layers, len(self._targets_N))
+        learned = self._choose(everything, loose, SPREADS)
+
+        fixed: dict[str, Chosen] = {}
+        anchors: dict[str, Doubles] = {}
+        for layer in range(num_layers):
+            watch.stage(0.4 + 0.25 * (layer + 1) / num_layers, num_paths * _STEPS_OF_A_PATH)
+            fixed[layer_name(layer)] = self._choose(everything.layer(layer), loose_leash(1, 1), SPREADS)
+            anchors[layer_name(layer)] = nearly_alone(layer, num_layers)
+        watch.stage(0.8, num_paths * _STEPS_OF_A_PATH)
+        fixed[EQUAL] = self._choose(everything.equal_mix(), loose_leash(1, 1), SPREADS)
+        anchors[EQUAL] = np.log(moments.scale_L)
+
+        watch.stage(0.9, num_paths * _STEPS_OF_A_REFIT)
+        best = min(fixed, key=lambda name: fixed[name].loss)
+        if fixed[best].loss < learned.loss:
+            # What fits the fitted examples best need not be what carries over; start from what did.
+            held = self._choose_near(everything, fixed[best], firm_leash(anchors[best]))
+            learned = held if _clearly_better(held, learned) else learned
+
+        watch.stage(1.0, _STEPS_OF_A_REFIT)
+        objective = Objective(self._features, self._targets_N, len(self._labels), moments, watch.check)
+        final = refit(objective, learned, watch)
+        scalars_L = objective.served_scalars(final)
+        weights_L = softmax_weights(scalars_L)
+        gamma = unit_gamma(moments.served_variance(weights_L))
+        weight_KD, bias_K = objective.linear_head(final, gamma)
+        head = LinearHead(
+            (weight_KD / learned.temperature).astype(np.float32),
+            (bias_K / learned.temperature).astype(np.float32),
+        )
+        report = self._judge(learned, fixed, weights_L, gamma)
+        return Fitted(self._kind, tuple(map(float, scalars_L)), gamma, self._labels, head, report)
+
+    def _choose(self, source: _Source, leash: Leash, spreads: Sequence[float]) -> Chosen:
+        folds = self._folds(source)
+        _, num_layers, dim = source.features_NLD.shape
+        starts = [start_parameters(fold.objective, self._counts_K, num_layers, dim) for fold in folds]
+        return choose(source.features_NLD, folds, starts, leash, spreads, self._watch)
+
+    def _choose_near(self, source: _Source, fixed: Chosen, leash: Leash) -> Chosen:
+        """Go on from a fixed mix, at its spread, all layers taking part."""
+        starts = [Parameters(p.head_DC, p.bias_C, leash.anchor_L) for p in fixed.parameters]
+        spreads = (fixed.spread,)
+        return choose(source.features_NLD, self._folds(source), starts, leash, spreads, self._watch)
+
+    def _folds(self, source: _Source) -> list[Fold]:
+        num_labels, check = len(self._labels), self._watch.check
+        if self._dev_targets_N is not None:
+            objective = Objective(source.features_NLD, self._targets_N, num_labels, source.moments, check)
+            rows = np.arange(len(self._dev_targets_N))
+            return [Fold(objective, source.dev_NLD, rows, self._dev_targets_N)]
+        folds = []
+        for fold in self._split.held_out:
+            rows = self._split.rows(fold)
+            fitted_N = self._targets_N.copy()
+            fitted_N[rows] = -1
+            objective = Objective(source.features_NLD, fitted_N, num_labels, source.moments, check)
+            folds.append(Fold(objective, None, rows, self._targets_N[rows]))
+        return folds
+
+    def _judge(self, learned: Chosen, fixed: dict[str, Chosen], weights_L: Doubles, gamma: float) -> Report:
+        targets_N = learned.scored.targets_N
+        counts_NK = np.broadcast_to(self._counts_K.astype(np.float64), (len(targets_N), len(self._counts_K)))
+        scored = {
+            MAJORITY: majority_scored(counts_NK, targets_N),
+            **{name: chosen.scored for name, chosen in fixed.items()},
+            LEARNED: learned.scored,
+        }
+        setting = Setting(
+            num_examples=len(self._targets_N),
+            num_unjudged=0,
+            held_out=held_out_name(self._dev, len(self._split.held_out)),
+            label_counts={label: int(n) for label, n in zip(self._labels, self._counts_K, strict=True)},
+            never_held_out=self._alone,
+            method="logistic",
+            regularisation=learned.spread,
+            weights=tuple(map(float, weights_L)),
+            gamma=gamma,
+        )
+        majority_right_N = targets_N == self._counts_K.argmax()
+        return judge(setting, scored, majority_right_N, targets_N)
+
+
+def _clearly_better(one: Chosen, other: Chosen) -> bool:
+    """Whether held-out log losses are lower by more than a standard error."""
+    losses, other_losses = (log_losses(cross_fitted(c.scored), c.scored.targets_N) for c in (one, other))
+    return chance_of_lower_loss(losses, other_losses) < _ONE_ERROR
+
+
+def _equal_mix(features_NLD: Floats) -> Floats:
+    """The mean of the layers, as the only layer: a new float32 (N, 1, D)."""
+    num_examples, _, dim = features_NLD.shape
+    mean_N1D = np.empty((num_examples, 1, dim), dtype=np.float32)
+    np.mean(features_NLD, axis=1, keepdims=True, out=mean_N1D)
+    return mean_N1D
+
+
+def _check_labels(labels: Sequence[str], num_groups_K: Integers) -> None:
+    num_repeated = int((num_groups_K > 1).sum())
+    if len(labels) < 2 or num_repeated < 2:
+        raise ValueError(
+            "labels: expected at least 2, each of 2 examples or more (of different groups), "
+            f"got {len(labels)}, {num_repeated} of them with so many"
+        )

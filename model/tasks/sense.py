@@ -1,0 +1,215 @@
+"""Learn a `sense` task: one mix for all words, and what tells each word's own senses apart in it.
+
+The mix is learned by nearest means (sense_mix.py), once on the examples that are not held out, for the
+report, and once on all; held-out examples choose between nearest means and the linear head, and its
+shrinkage.
+
+Shape letters: N examples, L layers, D vector dim, R senses of all words, word by word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.scalar_mix import softmax_weights
+from model.tasks.calibration import Scored, cross_fitted, fit_temperature, log_losses, pooled
+from model.tasks.examples import Examples, Floats, Integers, held_out_name, num_groups_of_each
+from model.tasks.head import SenseHead, SenseMethod
+from model.tasks.judge import Setting, judge, majority_scored
+from model.tasks.moments import Doubles, chunks, measure, unit_gamma
+from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, layer_name
+from model.tasks.sense_heads import SHRINKAGES, SenseScorer, SenseStatistics
+from model.tasks.sense_mix import Products, learn_mix
+from model.tasks.sense_words import Inventory
+from model.tasks.split import split_examples
+from model.tasks.watch import Watch
+
+_Option = tuple[SenseMethod, float]
+_OPTIONS: tuple[_Option, ...] = (("centroid", 0.0), *(("linear", shrinkage) for shrinkage in SHRINKAGES))
+# Evaluations of the mix's objective from all starts, about; progress is reckoned with it.
+_STEPS_OF_A_MIX = 80
+
+
+@dataclass(frozen=True, eq=False)
+class FittedSenses:
+    scalars: tuple[float, ...]
+    gamma: float
+    labels: tuple[str, ...]
+    head: SenseHead
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Fit on `fitted` of the examples; judge `rows` of them, or of dev_NLD.
+
+    words_N and entries_N: of the rows to judge, the word, and which of R they are (-1: a sense it never had).
+    """
+
+    fitted: Integers
+    dev_NLD: Floats | None
+    rows: Integers
+    words_N: Integers
+    entries_N: Integers
+
+
+def fit_senses(train: Examples, groups_N: Integers, dev: Examples | None, watch: Watch) -> FittedSenses:
+    """train and dev are checked. Raises ValueError when no word has two senses to tell apart, Cancelled."""
+    return _SenseFit(train, groups_N, dev, watch).run()
+
+
+class _SenseFit:
+    def __init__(self, train: Examples, groups_N: Integers, dev: Examples | None, watch: Watch) -> None:
+        assert train.words is not None
+        self._watch = watch
+        self._features = train.features_NLD
+        self._dev = dev
+        self._inventory = Inventory.of(train.words, train.labels)
+        num_groups_R = num_groups_of_each(self._inventory.row_N, groups_N)
+        _check_senses(self._inventory, num_groups_R)
+        label_R = self._inventory.label_R
+        alone = label_R[num_groups_R == 1] if dev is None else []
+        self._alone = tuple(self._inventory.labels[k] for k in np.unique(alone).astype(np.int64))
+        self._num_unjudged = 0
+        self._folds = self._split_folds(groups_N) if dev is None else [self._dev_fold(dev)]
+
+    def run(self) -> FittedSenses:
+        watch, num_layers = self._watch, self._features.shape[1]
+        watch.stage(0.1, 1)
+        moments = measure(self._features, watch.check)
+        # Cosines are of vectors as they are, mean included, so their size is what layers are divided by.
+        scale_L = moments.size()
+        scored, option = self._judge_learned(scale_L)
+
+        fixed = {layer_name(layer): np.eye(num_layers)[layer] for layer in range(num_layers)}
+        fixed[EQUAL] = np.full(num_layers, 1 / num_layers)
+        watch.stage(0.8, len(fixed) * len(self._folds))
+        others = {
+            name: pooled([self._score(fold, weights_L, [option])[0] for fold in self._folds])
+            for name, weights_L in fixed.items()
+        }
+
+        watch.stage(1.0, _STEPS_OF_A_MIX)
+        everything = np.arange(len(self._features))
+        scalars_L = self._learn(everything, scale_L)
+        weights_L = softmax_weights(scalars_L)
+        gamma = unit_gamma(moments.served_variance(weights_L))
+        mixed_ND = _mix(self._features, weights_L * gamma)
+        scorer = SenseStatistics(mixed_ND, everything, self._inventory, watch).scorer(*option)
+        head = scorer.head(self._inventory, fit_temperature(scored))
+        report = self._report(scored, others, scorer, weights_L, gamma)
+        return FittedSenses(tuple(map(float, scalars_L)), gamma, self._inventory.labels, head, report)
+
+    def _judge_learned(self, scale_L: Doubles) -> tuple[Scored, _Option]:
+        """Learn a mix in each fold, try all options in it; return the best one's scores and the option."""
+        self._watch.stage(0.6, len(self._folds) * (_STEPS_OF_A_MIX + len(_OPTIONS)))
+        by_fold = []
+        for fold in self._folds:
+            weights_L = softmax_weights(self._learn(fold.fitted, scale_L))
+            by_fold.append(self._score(fold, weights_L, _OPTIONS))
+        by_option = [pooled([scores[i] for scores in by_fold]) for i in range(len(_OPTIONS))]
+        losses = [float(log_losses(cross_fitted(each), each.targets_N).mean()) for each in by_option]
+        best = int(np.argmin(losses))
+        return by_option[best], _OPTIONS[best]
+
+    def _learn(self, examples: Integers, scale_L: Doubles) -> Doubles:
+        """Return scalars (L) of the layers as they came, with a mean of 0."""
+        products = Products.take(self._features, examples, self._inventory, scale_L)
+        scalars_L = learn_mix(products, self._watch) - np.log(scale_L)
+        scalars_L -= scalars_L.mean()
+        return scalars_L
+
+    def _score(self, fold: _Fold, weights_L: Doubles, options: Sequence[_Option]) -> list[Scored]:
+        self._watch.step()
+        mixed_ND = _mix(self._features, weights_L)
+        judged_ND = mixed_ND if fold.dev_NLD is None else _mix(fold.dev_NLD, weights_L)
+        statistics = SenseStatistics(mixed_ND, fold.fitted, self._inventory, self._watch)
+        targets_N = np.where(fold.entries_N >= 0, fold.entries_N - self._inventory.starts_W[fold.words_N], -1)
+        return [
+            statistics.scorer(*option).score(judged_ND[fold.rows], fold.words_N, self._inventory, targets_N)
+            for option in options
+        ]
+
+    def _split_folds(self, groups_N: Integers) -> list[_Fold]:
+        inventory = self._inventory
+        split = split_examples(inventory.row_N, groups_N)
+        folds = []
+        for number in split.held_out:
+            rows = split.rows(number)
+            fitted = np.flatnonzero(split.folds_N != number)
+            folds.append(_Fold(fitted, None, rows, inventory.word_N[rows], inventory.row_N[rows]))
+        return folds
+
+    def _dev_fold(self, dev: Examples) -> _Fold:
+        """Raise ValueError when no word of dev is known."""
+        assert dev.words is not None
+        words_N, entries_N = self._inventory.find(dev.words, dev.labels)
+        rows = np.flatnonzero(words_N >= 0)
+        if not len(rows):
+            raise ValueError(
+                f"dev words: expected some of the {len(self._inventory.words)} to learn, got none"
+            )
+        self._num_unjudged = len(words_N) - len(rows)
+        everything = np.arange(len(self._features))
+        return _Fold(everything, dev.features_NLD, rows, words_N[rows], entries_N[rows])
+
+    def _report(
+        self,
+        scored: Scored,
+        others: dict[str, Scored],
+        scorer: SenseScorer,
+        weights_L: Doubles,
+        gamma: float,
+    ) -> Report:
+        inventory = self._inventory
+        words_N = np.concatenate([fold.words_N for fold in self._folds])
+        entries_N = np.concatenate([fold.entries_N for fold in self._folds])
+        # Probabilities from what was fitted alone. The answer from all examples, the judged ones too: where a
+        # word has three examples, taking one of them away makes another sense the most frequent.
+        fitted_counts = [inventory.counts(fold.fitted) for fold in self._folds]
+        known_NK = np.concatenate(
+            [
+                inventory.by_word(counts_R, fold.words_N)
+                for counts_R, fold in zip(fitted_counts, self._folds, strict=True)
+            ]
+        )
+        majority_right_N = inventory.by_word(scorer.counts_R, words_N).argmax(axis=1) == scored.targets_N
+        label_counts = np.bincount(inventory.label_R, weights=scorer.counts_R).astype(np.int64)
+        setting = Setting(
+            num_examples=len(self._features),
+            num_unjudged=self._num_unjudged,
+            held_out=held_out_name(self._dev, len(self._folds)),
+            label_counts=dict(zip(inventory.labels, label_counts.tolist(), strict=True)),
+            never_held_out=self._alone,
+            method=scorer.method,
+            regularisation=scorer.shrinkage,
+            weights=tuple(map(float, weights_L)),
+            gamma=gamma,
+        )
+        majority = majority_scored(known_NK, scored.targets_N)
+        # A sense that a word never had is a class of the word's own.
+        classes_N = np.where(entries_N >= 0, entries_N, -1 - words_N)
+        table = {MAJORITY: majority, **others, LEARNED: scored}
+        return judge(setting, table, majority_right_N, classes_N)
+
+
+def _mix(features_NLD: Floats, weights_L: Doubles) -> Floats:
+    """Return sum over l of weights[l] * layer l, a new float32 (N, D)."""
+    mixed_ND = np.empty((len(features_NLD), features_NLD.shape[2]), dtype=np.float32)
+    for part in chunks(len(features_NLD)):
+        mixed_ND[part] = np.einsum("nld,l->nd", features_NLD[part], weights_L.astype(np.float32))
+    return mixed_ND
+
+
+def _check_senses(inventory: Inventory, num_groups_R: Integers) -> None:
+    num_senses_W = np.diff(inventory.starts_W)
+    word_R = np.repeat(np.arange(len(num_senses_W)), num_senses_W)
+    repeated_W = np.bincount(word_R, weights=num_groups_R > 1)
+    if not ((num_senses_W > 1) & (repeated_W > 0)).any():
+        raise ValueError(
+            "senses: expected a word with at least 2, one of them of 2 examples or more (of different "
+            f"groups), got none among {len(num_senses_W)} words"
+        )

@@ -1,0 +1,1 @@
+"""From sentences to vectors: tokenize, queue, batch, run. Knows nothing of HTTP."""

@@ -1,0 +1,1 @@
+"""Where learned tasks are kept: SQLite or PostgreSQL. Knows rows, nothing of numpy or the network."""

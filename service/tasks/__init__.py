@@ -1,0 +1,1 @@
+"""Learned tasks as they are served: examples in, fits running, predictions out."""

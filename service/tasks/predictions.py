@@ -1,0 +1,82 @@
+"""What a learned task says of texts, as the reply to /v1/tasks/{name}/predict has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from model.tasks.task import Task, predict, predict_senses
+from model.tokenizer import Tokenized
+from service.engine.backend import Floats
+from service.errors import ErrorType, ServiceError
+from service.tasks.examples import Item
+
+DIGITS = 6
+
+
+def predictions_reply(
+    task: Task, items: Sequence[Item], encoded: Sequence[tuple[Tokenized, Floats]]
+) -> bytes:
+    """Return the body of a reply.
+
+    encoded: each item's tokens, and their vectors (T, D) in the task's mix. The task has a head.
+    """
+    rows = [item.rows(*result) for item, result in zip(items, encoded, strict=True)]
+    mixed_ND = np.concatenate(rows)
+    match task.kind:
+        case "classify":
+            told = [_label(task, p_K) for p_K in predict(task, mixed_ND)]
+        case "tag":
+            by_row = (_label(task, p_K) for p_K in predict(task, mixed_ND))
+            told = [_words(by_row, item.num_rows) for item in items]
+        case "sense":
+            told = list(_senses(task, items, mixed_ND))
+    return orjson.dumps({"predictions": told}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _label(task: Task, probabilities_K: np.ndarray[Any, Any]) -> dict[str, Any]:
+    return _best(task.labels, probabilities_K)
+
+
+def _words(by_row: Iterator[dict[str, Any]], num_words: int) -> dict[str, Any]:
+    words = [next(by_row) for _ in range(num_words)]
+    return {
+        "labels": [word["label"] for word in words],
+        "probabilities": [word["probabilities"] for word in words],
+    }
+
+
+def _senses(task: Task, items: Sequence[Item], mixed_ND: Floats) -> Iterator[dict[str, Any]]:
+    words = [item.word or "" for item in items]
+    for word, x_D, sense in zip(words, mixed_ND, predict_senses(task, mixed_ND, words), strict=True):
+        if sense.known:
+            labels = [task.labels[k] for k in sense.labels]
+            yield {"word": word, "known": True, **_best(labels, sense.probabilities)}
+        else:
+            yield {"word": word, "known": False, "label": None, "vector": x_D}
+
+
+def _best(labels: Sequence[str], probabilities_K: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Return the most probable label, and all of them in order; of equal ones the first stays first."""
+    order = np.argsort(-probabilities_K, kind="stable")
+    probabilities = {labels[k]: round(float(probabilities_K[k]), DIGITS) for k in order}
+    label = labels[int(order[0])]
+    return {"label": label, "probability": probabilities[label], "probabilities": probabilities}
+
+
+BYTES_OF_A_PROBABILITY = 32
+"""In JSON, with its label."""
+
+
+def check_predictions_size(task: Task, num_rows: int, max_bytes: int) -> None:
+    """Raise ServiceError when a reply for so many rows would be larger than the server sends."""
+    num_bytes = num_rows * max(len(task.labels), 1) * BYTES_OF_A_PROBABILITY
+    if num_bytes > max_bytes:
+        message = (
+            f"expected a reply of at most {max_bytes} bytes, got about {num_bytes} for {num_rows} "
+            f"predictions of {len(task.labels)} labels"
+        )
+        raise ServiceError(ErrorType.reply_too_large, message, "inputs")
