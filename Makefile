@@ -1,7 +1,10 @@
 # make serve       the service on http://HOST:PORT (base install, no torch)
 # make test        the default tests            make test-slow   the heavier suites
+# make test-browser   the playground, in Debian's chromium or the one that CHROMIUM names
 # make check       format, lint, types          make format      write the format
 # make bench       every benchmark, as tables   make venv        the full environment, nothing else
+#
+# make vendor      the JavaScript libraries of the pages, fetched again (needs npm)
 #
 # Each makes .venv first, and again only when pyproject.toml or constraints.txt has changed.
 # On Linux torch may come with gigabytes of CUDA packages; to have it without them, point PIP_EXTRA_INDEX_URL at
@@ -18,7 +21,7 @@ BASE := .venv/base.stamp
 DEV := .venv/dev.stamp
 BENCHMARKS := $(sort $(basename $(notdir $(wildcard tests/benchmarks/bench_*.py))))
 
-.PHONY: serve test test-slow check format bench venv clean
+.PHONY: serve test test-slow test-browser check format bench venv vendor clean
 
 serve: $(BASE)
 	$(BIN)/polyseme serve --host $(HOST) --port $(PORT) $(if $(BUNDLE),--bundle $(BUNDLE))
@@ -28,6 +31,9 @@ test: $(DEV)
 
 test-slow: $(DEV)
 	$(BIN)/python -m pytest -m slow
+
+test-browser: $(DEV)
+	$(BIN)/python -m pytest -m browser
 
 check: $(DEV)
 	$(BIN)/ruff format --check
@@ -42,6 +48,10 @@ bench: $(DEV)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m tests.benchmarks.$$name; done
 
 venv: $(DEV)
+
+# The libraries of the two pages, at the versions that their folders name: what is committed, fetched again.
+vendor:
+	./service/static/fetch.sh
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from service import docs
+from service import pages
 from service.draining import Drain
 from service.engine.backend import open_backend
 from service.engine.registry import OpenBackend, Registry
@@ -106,5 +106,5 @@ def create_app(
     app.include_router(task_fits.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    docs.add_docs(app)
+    pages.add_pages(app)
     return app

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import ErrorType, ServiceError
+from service.pages import PLAYGROUND
 from service.routes.health import PROBES
 from service.settings import Settings
 from service.tasks.paths import is_fit
@@ -32,6 +33,7 @@ class Access(IntEnum):
 # The first rule that fits a request counts: methods, paths (of both, None: every one), what it needs.
 RULES: tuple[tuple[set[str] | None, Callable[[str], bool] | None, Access], ...] = (
     ({"GET", "HEAD"}, PROBES.__contains__, Access.OPEN),  # who asks them has no key, and they tell nothing
+    ({"GET", "HEAD"}, PLAYGROUND.__contains__, Access.OPEN),  # a browser opens a page without a key
     ({"PUT", "PATCH", "DELETE"}, None, Access.ADMIN),  # what changes the server
     ({"POST"}, is_fit, Access.ADMIN),
     (None, None, Access.READ),
@@ -40,6 +42,7 @@ RULES: tuple[tuple[set[str] | None, Callable[[str], bool] | None, Access], ...] 
 
 def needed(method: str, path: str) -> Access:
     """Return what a request needs."""
+    path = path.removesuffix("\n")  # the router's patterns end with $, which also matches before a last one
     return next(
         access
         for methods, fits, access in RULES
