@@ -20,7 +20,8 @@ def test_every_program_is_followed_by_what_it_prints() -> None:
 
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=["step", "reach", "serving"])
 def test_a_program_prints_what_is_shown(program: str, printed: str) -> None:
-    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout == printed
 
 
