@@ -20,7 +20,14 @@ from types import UnionType
 from typing import Any
 
 from model.architecture import Architecture
-from model.files import MANIFEST_FILE, REQUIRED_FILES, WEIGHTS_FILE
+from model.files import (
+    LM_HEADS_FILE,
+    MANIFEST_FILE,
+    REQUIRED_FILES,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    WORDS_FILE,
+)
 from model.weights import check_tensors, read_header
 
 FORMAT_VERSION = 1
@@ -41,7 +48,7 @@ class Manifest:
     name: str
     languages: list[str]
     architecture: Architecture
-    tokenizer: str  # "sentencepiece"
+    tokenizer: str  # "sentencepiece", or "words" for an imported checkpoint
     weights_dtype: str  # "float16" or "float32"
     training: dict[str, Any]  # the run's own record
     rounding: dict[str, float]  # what rounding the weights to weights_dtype changed
@@ -56,6 +63,16 @@ class Manifest:
         """The L layers of a reply, in order."""
         cell = self.architecture.cell
         return ["token_embedding", *(f"{cell}_{i + 1}" for i in range(self.architecture.num_layers))]
+
+    @property
+    def required_files(self) -> list[str]:
+        """What a bundle of this model cannot do without."""
+        asked = {
+            TOKENIZER_FILE: self.tokenizer == "sentencepiece",
+            WORDS_FILE: self.architecture.word_dim > 0,
+            LM_HEADS_FILE: self.architecture.has_softmax,
+        }
+        return [*REQUIRED_FILES, *(name for name, is_needed in asked.items() if is_needed)]
 
     def to_json(self) -> bytes:
         """Return the file. Raises ValueError when JSON cannot hold the training record."""
@@ -82,10 +99,10 @@ class Manifest:
             raise ValueError(f"expected no field {unknown[0]}, found one")
         for name, (expected, holds) in _FIELDS.items():
             _expect(holds(document[name]), f"{name}: {expected}", document[name])
-        _check_names(document["files"])
         layer_names = document.pop("layer_names")
         architecture = Architecture.from_dict(document.pop("architecture"))
         manifest = cls(**document, architecture=architecture, sha256=hashlib.sha256(data).hexdigest())
+        _check_names(manifest.files, manifest)
         _expect(layer_names == manifest.layer_names, f"layer_names: {manifest.layer_names}", layer_names)
         return manifest
 
@@ -132,7 +149,7 @@ def write_bundle(
     """
     folder = folder.resolve()
     with _named(folder / MANIFEST_FILE):
-        _check_names(files)
+        _check_names(files, manifest)
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).exists():
         raise BundleError(f"{folder}: expected a new or empty folder or a bundle, found other files")
     partial = _sibling(folder, "partial")
@@ -224,14 +241,14 @@ def _named(path: Path) -> Iterator[Path]:
         raise BundleError(f"{path}: {error}") from error
 
 
-def _check_names(names: Iterable[str]) -> None:
-    """Raise ValueError unless every file is inside the folder and nothing that a bundle needs is missing."""
-    names = list(names)
+def _check_names(files: Iterable[str], manifest: Manifest) -> None:
+    """Raise ValueError unless every file is inside the folder and nothing that the model needs is missing."""
+    names = list(files)
     for name in names:
         plain = _FILE_NAME.fullmatch(name) is not None and name != MANIFEST_FILE
         _expect(plain, f"files: plain names other than {MANIFEST_FILE}", name)
-    missing = [name for name in REQUIRED_FILES if name not in names]
-    _expect(not missing, f"files: {', '.join(REQUIRED_FILES)}", f"no {', '.join(missing)}")
+    missing = [name for name in manifest.required_files if name not in names]
+    _expect(not missing, f"files: {', '.join(manifest.required_files)}", f"no {', '.join(missing)}")
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
@@ -256,7 +273,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": ("a string", lambda value: isinstance(value, str)),
     "languages": ("a list of strings", lambda value: _is_list_of(str, value)),
     "architecture": ("an object", lambda value: isinstance(value, dict)),
-    "tokenizer": ('"sentencepiece"', lambda value: value == "sentencepiece"),
+    "tokenizer": ('"sentencepiece" or "words"', lambda value: value in ("sentencepiece", "words")),
     "weights_dtype": ('"float16" or "float32"', lambda value: value in ("float16", "float32")),
     "training": ("an object", lambda value: isinstance(value, dict)),
     "rounding": (

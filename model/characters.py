@@ -103,6 +103,10 @@ class Alphabet:
         """Return int32 (3,): the characters of the sentence boundary, which no text can spell."""
         return np.array([BEGIN, BOUNDARY, END], dtype=np.int32)
 
+    def boundary_rows(self) -> npt.NDArray[np.int32]:
+        """Return int32 (2, 3): before a sentence's first token and after its last, the same."""
+        return np.stack([self.boundary_row()] * 2)
+
     def save(self, path: Path) -> None:
         document = {"kind": self.kind, "characters": self.listed}
         path.write_text(json.dumps(document, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")

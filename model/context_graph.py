@@ -6,7 +6,7 @@ layers, S parts of a layer's state (h and c, or h alone).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -53,7 +53,7 @@ def build_context_encoder(
     stack = stack or recurrent_stack
     build = GraphBuilder(tensors)
     initial = _split_state(build, architecture)
-    mask_TB1 = _mask(build)
+    mask_TB1 = mask_of(build, "forward_vectors")
     halves: list[list[str]] = []
     final: dict[Place, str] = {}
     zero = build.constant("zero", np.array(0, dtype=np.float32))
@@ -64,14 +64,10 @@ def build_context_encoder(
         halves.append([token_vectors, *layers])
         final.update(states)
     _concatenate_state(build, architecture, final)
-    factors_BL = build.node("Mul", "layer_weights", build.node("Unsqueeze", "gamma", build.integers(1)))
-    factors_B1 = build.split(factors_BL, [1] * architecture.num_vector_layers, axis=1)
-    mixed = []
-    for layers in halves:
-        terms = [build.node("Mul", x_TBH, b1) for x_TBH, b1 in zip(layers, factors_B1, strict=True)]
-        mixed.append(build.node("Sum", *terms))
+    factors_B1 = layer_factors(build, architecture)
+    mixed = [mixed_layers(build, layers, factors_B1) for layers in halves]
     build.node("Concat", *mixed, axis=2, output="mixed")
-    _layers_on_request(build, architecture, list(zip(*halves, strict=True)))
+    layers_on_request(build, list(zip(*halves, strict=True)), architecture.dimension)
     return build.model("context_encoder", *_context_interface(architecture))
 
 
@@ -93,18 +89,30 @@ def _context_interface(architecture: Architecture) -> tuple[list[ValueInfoProto]
     ]
 
 
-def _layers_on_request(
-    build: GraphBuilder, architecture: Architecture, halves: list[tuple[str, ...]]
-) -> None:
+def layer_factors(build: GraphBuilder, architecture: Architecture) -> list[str]:
+    """What each layer is multiplied by in the mix, (B, 1)."""
+    factors_BL = build.node("Mul", "layer_weights", build.node("Unsqueeze", "gamma", build.integers(1)))
+    return build.split(factors_BL, [1] * architecture.num_vector_layers, axis=1)
+
+
+def mixed_layers(build: GraphBuilder, layers: Sequence[str], factors_B1: list[str], output: str = "") -> str:
+    """The sum of the layers (T, B, H), each times its factor."""
+    terms = [build.node("Mul", x_TBH, b1) for x_TBH, b1 in zip(layers, factors_B1, strict=True)]
+    return build.node("Sum", *terms, output=output)
+
+
+def layers_on_request(build: GraphBuilder, parts: Sequence[tuple[str, ...]], dimension: int) -> None:
     """Add the output `layers`, computed when with_layers says so, else with no element.
+
+    parts: what lies side by side in each layer; dimension: of these together.
 
     onnxruntime computes every output of a graph, also those that were not asked for; putting all layers
     together takes up to 6 % of a run.
     """
-    num_layers, dimension = architecture.num_vector_layers, architecture.dimension
+    num_layers = len(parts)
     asked = GraphBuilder({}, prefix="asked_")
     layers_1TBD = [
-        asked.node("Unsqueeze", asked.node("Concat", *pair, axis=2), asked.integers(0)) for pair in halves
+        asked.node("Unsqueeze", asked.node("Concat", *pair, axis=2), asked.integers(0)) for pair in parts
     ]
     asked.node("Concat", *layers_1TBD, axis=0, output="all_layers")
     not_asked = GraphBuilder({}, prefix="not_asked_")
@@ -119,11 +127,11 @@ def _layers_on_request(
     )
 
 
-def _mask(build: GraphBuilder) -> str:
-    """(T, B, 1): which positions are within their row's length."""
+def mask_of(build: GraphBuilder, vectors_TBD: str) -> str:
+    """(T, B, 1): which positions of these are within their row's length."""
     zero = build.constant("integer_0", np.array(0, dtype=np.int64))
     one = build.constant("integer_1", np.array(1, dtype=np.int64))
-    num_positions = build.node("Gather", build.node("Shape", "forward_vectors"), zero)
+    num_positions = build.node("Gather", build.node("Shape", vectors_TBD), zero)
     positions_T = build.node("Cast", build.node("Range", zero, num_positions, one), to=TensorProto.INT32)
     positions_T1 = build.node("Unsqueeze", positions_T, build.integers(1))
     return build.node("Unsqueeze", build.node("Less", positions_T1, "lengths"), build.integers(2))
@@ -177,7 +185,7 @@ def recurrent_stack(
         )
         final.update(zip(places, states, strict=True))
         y_TBH = build.node("Squeeze", y_T1BH, build.integers(1))
-        inputs = build.node("Add", y_TBH, inputs) if outputs else y_TBH
+        inputs = build.node("Add", y_TBH, inputs) if outputs and architecture.residual else y_TBH
         outputs.append(inputs)
     return outputs, final
 

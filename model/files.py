@@ -10,6 +10,7 @@ Precision = Literal["float32", "int8"]
 MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.model"
 CHARACTERS_FILE = "characters.json"
+WORDS_FILE = "words.txt"
 WEIGHTS_FILE = "weights.safetensors"
 TOKEN_ENCODER_FILE = "token_encoder.onnx"
 CONTEXT_ENCODER_FILE = "context_encoder.onnx"
@@ -23,12 +24,6 @@ CONTEXT_ENCODERS: dict[Precision, str] = {
 }
 """The context encoder of each precision; a bundle may lack all but the first."""
 
-REQUIRED_FILES = (
-    TOKENIZER_FILE,
-    CHARACTERS_FILE,
-    WEIGHTS_FILE,
-    TOKEN_ENCODER_FILE,
-    CONTEXT_ENCODER_FILE,
-    LM_HEADS_FILE,
-)
-"""What every manifest lists; it may list more."""
+REQUIRED_FILES = (CHARACTERS_FILE, WEIGHTS_FILE, TOKEN_ENCODER_FILE, CONTEXT_ENCODER_FILE)
+"""What every manifest lists; what else it must list depends on the model (`Manifest.required_files`), and it
+may list more."""

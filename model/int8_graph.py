@@ -48,10 +48,15 @@ def build_int8_context_encoder(
     """Return the graph, whose inputs and outputs are those of `build_context_encoder`.
 
     ranges_D: float32, above 0: the largest absolute value of each dimension of a token vector.
-    Raises ValueError when the cell is not an LSTM: onnxruntime quantises no other.
+    Raises ValueError when the cell is not an LSTM as they are trained here: onnxruntime quantises no other.
     """
     if architecture.cell != "lstm":
         raise ValueError(f"cell: expected lstm, which can be quantised, got {architecture.cell}")
+    if architecture.is_scanned or not architecture.residual:
+        raise ValueError(
+            "cell: expected an LSTM without projection or clips and with residual connections, which can be "
+            "quantised, got another"
+        )
     return build_context_encoder(architecture, tensors, partial(_int8_stack, ranges_D))
 
 

@@ -1,41 +1,29 @@
 """A bundle's graphs in ONNX Runtime: token vectors, contextual layers, language-model scores.
 
 Shape letters: N tokens in a row, C characters, D token-vector dim, T tokens of the longest sentence
-(boundaries included) or of a slice, B sentences, H hidden (D = H), L layers of a reply, S parts of a
-layer's state, R recurrent layers, V vocabulary.
+(boundaries included) or of a slice, B sentences, H hidden (D = H; of a state: `Architecture.state_shape`), L
+layers of a reply, S parts of a layer's state, R recurrent layers, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from model.bundle import Bundle, BundleError
+from model.context_encoder import BothDirections, EachDirection
 from model.files import CONTEXT_ENCODERS, LM_HEADS_FILE, TOKEN_ENCODER_FILE, Precision
 from model.grouping import groups_by_length
+from model.sessions import open_session
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
 # Characters, padding counted, of one run of the character CNN, which writes about a thousand floats for each:
 # 16 MB. Without a bound, one token of 10,000 characters among 500 short ones would take 20 GB.
 _CHARACTERS_PER_RUN = 4096
-
-# What onnxruntime raises for a file it cannot use; these have no common base but Exception.
-_LOAD_ERRORS = (
-    onnxruntime_errors.Fail,
-    onnxruntime_errors.InvalidArgument,
-    onnxruntime_errors.InvalidGraph,
-    onnxruntime_errors.InvalidProtobuf,
-    onnxruntime_errors.NoSuchFile,
-    onnxruntime_errors.NotImplemented,
-    onnxruntime_errors.RuntimeException,
-)
 
 
 class Runtime:
@@ -52,27 +40,62 @@ class Runtime:
         self._architecture = bundle.manifest.architecture
         context_encoder = CONTEXT_ENCODERS[precision]
         if context_encoder not in bundle.manifest.files:
-            raise BundleError(f"{bundle.folder}: expected {context_encoder} for {precision}, found none")
-        self._token_encoder, self._context_encoder, self._lm_heads = (
-            _open_session(bundle.folder / name, num_threads)
-            for name in (TOKEN_ENCODER_FILE, context_encoder, LM_HEADS_FILE)
+            raise BundleError(
+                f"{bundle.folder}: expected {context_encoder} for {precision}, found none"
+                + (
+                    "; LSTMs that are projected or clipped run in float32 alone"
+                    * self._architecture.is_scanned
+                )
+            )
+        self._token_encoder = open_session(bundle.folder / TOKEN_ENCODER_FILE, num_threads)
+        directions = EachDirection if self._architecture.is_scanned else BothDirections
+        self._context_encoder = directions(bundle.folder / context_encoder, num_threads)
+        self._lm_heads = (
+            open_session(bundle.folder / LM_HEADS_FILE, num_threads)
+            if self._architecture.has_softmax
+            else None
         )
 
-    def token_vectors(self, char_ids_NC: Integers) -> Floats:
+    def token_vectors(self, char_ids_NC: Integers, word_ids_N: Integers | None = None) -> Floats:
         """Return float32 (N, D); a row of padding gives zeros.
 
-        char_ids_NC: int32 in [0, num_characters), 0 = padding, on the right only. Raises ValueError when
-        shape, dtype or range is another.
+        char_ids_NC: int32 in [0, num_characters), 0 = padding, on the right only; with max_characters as many
+        for every token, none of them 0. word_ids_N: int32 in [0, word_vocabulary_size), if the network has
+        word vectors, else None. Raises ValueError when shape, dtype or range is another.
         """
-        _check("char_ids_NC", char_ids_NC, np.int32, "N", "C")
-        vectors_ND = np.zeros((len(char_ids_NC), self._architecture.hidden_dim), dtype=np.float32)
+        architecture = self._architecture
+        _check("char_ids_NC", char_ids_NC, np.int32, "N", architecture.max_characters or "C")
+        if (word_ids_N is not None) != (architecture.word_dim > 0):
+            expected = f"int32 ({len(char_ids_NC)})" if architecture.word_dim else "None"
+            raise ValueError(f"word_ids_N: expected {expected}, got {word_ids_N!r:.80}")
+        vectors_ND = np.zeros((len(char_ids_NC), architecture.hidden_dim), dtype=np.float32)
         if char_ids_NC.size == 0:
             return vectors_ND
-        _check_range("char_ids_NC", char_ids_NC, 0, self._architecture.num_characters - 1)
-        for rows, num_characters in _character_runs(char_ids_NC):
+        _check_range("char_ids_NC", char_ids_NC, 0, architecture.num_characters - 1)
+        if word_ids_N is not None:
+            _check("word_ids_N", word_ids_N, np.int32, len(char_ids_NC))
+            _check_range("word_ids_N", word_ids_N, 0, architecture.word_vocabulary_size - 1)
+        for rows, num_characters in _character_runs(self._num_characters(char_ids_NC)):
             feeds = {"char_ids": char_ids_NC[rows, :num_characters]}
+            if word_ids_N is not None:
+                feeds["word_ids"] = word_ids_N[rows]
             (vectors_ND[rows],) = self._token_encoder.run(["token_vectors"], feeds)
         return vectors_ND
+
+    def _num_characters(self, char_ids_NC: Integers) -> npt.NDArray[np.intp]:
+        """How many of each row's ids the character CNN has to see, at least 1."""
+        architecture = self._architecture
+        columns_C = np.arange(1, char_ids_NC.shape[1] + 1)
+        if architecture.max_characters is None:
+            # A row of padding counts as one character: the maximum over none is an error.
+            last_N: npt.NDArray[np.intp] = ((char_ids_NC != 0) * columns_C).max(axis=1)
+            return np.maximum(last_N, 1)
+        # The windows of every filter over the last id alone, repeated to the row's end, give the same: one of
+        # them is enough, and it is seen when as many repetitions are left as the widest filter is wide. Words
+        # are short: of 50 ids, most rows need 15.
+        differing_N: npt.NDArray[np.intp] = ((char_ids_NC != char_ids_NC[:, -1:]) * columns_C).max(axis=1)
+        widest = max(width for width, _ in architecture.filters)
+        return np.minimum(differing_N + widest, architecture.max_characters)
 
     def mix_slices(
         self,
@@ -137,8 +160,10 @@ class Runtime:
         """Return float32 (N, V), natural logarithms: of the next token from the top layer's forward half, of
         the previous token from its backward half.
 
-        Raises ValueError when shape or dtype is another.
+        Raises ValueError when shape or dtype is another, or when the network has no softmax.
         """
+        if self._lm_heads is None:
+            raise ValueError("vocabulary_size: expected a network with a softmax, got one without")
         _check("hidden_NH", hidden_NH, np.float32, "N", self._architecture.hidden_dim)
         (log_probabilities_NV,) = self._lm_heads.run(["log_probabilities"], {"hidden": hidden_NH})
         return log_probabilities_NV  # type: ignore[no-any-return]
@@ -169,46 +194,13 @@ class Runtime:
             leading = (self._architecture.num_vector_layers,) if output == "layers" else ()
             shape = (*leading, *forward_TBD.shape[:2], self._architecture.dimension)
             return np.zeros(shape, dtype=np.float32), state_SR2BH
-        feeds = {
-            "forward_vectors": forward_TBD,
-            "backward_vectors": backward_TBD,
-            "lengths": lengths_B,
-            "initial_state": state_SR2BH,
-            **mix,
-        }
-        vectors, state = self._context_encoder.run([output, "final_state"], feeds)
-        return vectors, state
+        return self._context_encoder.run(output, forward_TBD, backward_TBD, lengths_B, state_SR2BH, mix)
 
 
-def _open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
-    """Measured with 2 x LSTM(512) and two threads on two cores, ratios within one run."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings are about graphs, which are ours
-    # One operator after the other, each on all threads: forward and backward side by side (ORT_PARALLEL, two
-    # inter-op threads) takes twice as long, for one sentence as for 32.
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = num_threads
-    # Threads wait for each other in a loop during a run: sleeping takes 1.5 times as long for one sentence.
-    # But they stop with the run: three sessions whose threads go on spinning take each other's cores (2.6
-    # times as long for one sentence, a MatMul at half its rate).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Batches have many shapes, and a memory pattern is kept for each. The arena grows by doubling: after 60
-    # batches of 2,048 tokens the process had 203 MB, with arena_extend_strategy=kSameAsRequested 282 MB.
-    options.enable_mem_pattern = False
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
-        raise BundleError(f"{path}: expected a graph that onnxruntime can run: {error}") from error
-
-
-def _character_runs(char_ids_NC: Integers) -> Iterator[tuple[npt.NDArray[np.intp], int]]:
+def _character_runs(lengths_N: npt.NDArray[np.intp]) -> Iterator[tuple[npt.NDArray[np.intp], int]]:
     """Yield the rows of each run and their longest number of characters; short tokens first."""
-    columns_C = np.arange(1, char_ids_NC.shape[1] + 1)
-    lengths_N = ((char_ids_NC != 0) * columns_C).max(axis=1)
     order_N = np.argsort(lengths_N, kind="stable")
-    # A row of padding counts as one character: the maximum over none is an error.
-    sorted_N = np.maximum(lengths_N[order_N], 1)
+    sorted_N = lengths_N[order_N]
     start = 0
     while start < len(order_N):
         characters = sorted_N[start:] * np.arange(1, len(order_N) - start + 1)

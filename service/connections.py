@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service import malformed
+from service.errors import ServiceError
 
 PROGRESS_BYTES = 64 * 1024
 """What a reader must take within the time limit: less is a trickle that only holds memory."""
@@ -44,6 +48,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reader_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0  # that have come since the parser last told of something complete
+        self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -70,6 +75,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
+        num_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if num_bytes > MAX_HEAD_BYTES:  # it has come at once
+            raise malformed.too_long(MAX_HEAD_BYTES, len(self.url))
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -84,9 +92,29 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():  # it has been refused for another reason
             return
         if self.cycle is None or self.cycle.response_complete:
-            self.send_400_response(f"Expected at most {MAX_HEAD_BYTES} bytes of headers.")
+            self._refuse(malformed.too_long(MAX_HEAD_BYTES, len(self.url)))
         else:  # a reply is on its way, which no other may interrupt
             self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read. uvicorn calls this while it handles what its parser has raised.
+
+        Requests that were whole before it keep their replies; uvicorn would put this one into their midst.
+        """
+        cycle, error = self.cycle, malformed.explained(sys.exception())
+        if cycle is None or (cycle.response_complete and not cycle.more_body):
+            self._refuse(error)
+        elif not cycle.more_body:
+            cycle.keep_alive = False  # it ends after this reply, the last
+            self.flow.pause_reading()
+        elif not cycle.response_started:  # its own body is what cannot be read
+            self._refuse(error)
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: ServiceError) -> None:
+        self.transport.write(malformed.reply(error, self.server_state.default_headers))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -98,13 +98,14 @@ OPENAI_CODES: dict[str, str | None] = {
     "unknown_task": "model_not_found",
     "unauthorized": "invalid_api_key",
     "queue_full": "rate_limit_exceeded",
+    "memory_full": "rate_limit_exceeded",
     "not_found": "unknown_url",
     "method_not_allowed": "method_not_supported",
 }
 
 
 def _openai(failure: Failure) -> dict[str, Any]:
-    if failure.type == "queue_full":
+    if failure.type in ("queue_full", "memory_full"):
         kind = "tokens"  # which of its limits was met: OpenAI's are in requests and in tokens
     else:
         kind = "server_error" if failure.status >= 500 else "invalid_request_error"
@@ -114,7 +115,11 @@ def _openai(failure: Failure) -> dict[str, Any]:
 
 # TEI's own list ends here, and a typed client knows no other: what it has no word for is "Validation" when
 # the client can mend it, and "Backend" when it cannot.
-TEI_TYPES: dict[str, TEIErrorType] = {"queue_full": "Overloaded", "not_ready": "Unhealthy"}
+TEI_TYPES: dict[str, TEIErrorType] = {
+    "queue_full": "Overloaded",
+    "memory_full": "Overloaded",
+    "not_ready": "Unhealthy",
+}
 
 
 def _tei(failure: Failure) -> dict[str, Any]:

@@ -24,16 +24,21 @@ from service.error_formats import NATIVE, ErrorFormat, Failure, format_of
 
 logger = logging.getLogger("polyseme")
 
+SHOWN_PATH = 200
+"""Characters of a path that an error repeats; of a longer one it tells the length."""
+
 
 class ErrorType(Enum):
     """The table: a type's name is its member's; the value is its status and what it means."""
 
+    malformed_http = 400, "what came is no request in HTTP/1.1, or has a header with two meanings"
     malformed_body = 422, "the body is not JSON in UTF-8"
     invalid_request = 422, "a field is missing, unknown, of a wrong type or out of range; `where` names it"
     unknown_model = 422, "no bundle of this name is served"
     unknown_task = 422, "no task of this name has been learned for the model"
     wrong_model = 409, "the task was learned on another model than the one asked for"
     no_head = 409, "the task is a mix alone, which can be embedded with and predicts nothing"
+    no_softmax = 409, "the model was imported without a softmax: it cannot say how likely a token is"
     fit_running = 409, "a fit of this name is running, in this process or in another"
     task_not_found = 404, "no task has the name in the path; one that is being learned is none yet"
     fit_not_found = 404, "no fit has the name in the path, or to be cancelled, none that runs"
@@ -42,6 +47,8 @@ class ErrorType(Enum):
     not_acceptable = 406, "`Accept` names no form in which the reply can be sent"
     body_timeout = 408, "the body did not arrive in time"
     unsupported_media_type = 415, "the body is not declared as plain application/json"
+    url_too_long = 414, "the URL has more bytes than the server reads"
+    headers_too_large = 431, "the URL and the headers have more bytes than the server reads"
     body_too_large = 413, "the body has more bytes than the server takes"
     too_many_inputs = 413, "the request has more inputs than the server takes"
     too_many_examples = 413, "the fit has more examples or labels than the server learns from"
@@ -50,6 +57,7 @@ class ErrorType(Enum):
     reply_too_large = 413, "the reply would have more bytes than the server sends at once"
     too_many_fits = 429, "as many tasks are being learned as the server learns at once; try again later"
     queue_full = 429, "too many tokens are waiting already; try again after `Retry-After` seconds"
+    memory_full = 429, "vectors and replies hold too much memory; try again after `Retry-After` seconds"
     not_ready = 503, "the server is starting, stopping, or has lost its engine"
     store_unavailable = 503, "the store of tasks cannot be asked; requests that name no task are answered"
     deadline_exceeded = 504, "the work was not done within the time that the client or the server allows"
@@ -76,7 +84,9 @@ ENGINE_ERRORS = (
     ErrorType.too_many_inputs,
     ErrorType.input_too_long,
     ErrorType.too_many_tokens,
+    ErrorType.reply_too_large,
     ErrorType.queue_full,
+    ErrorType.memory_full,
     ErrorType.engine_failed,
     ErrorType.internal_error,
     ErrorType.not_ready,
@@ -176,7 +186,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def _from_router(request: Request, error: HTTPException) -> ServiceError:
-    asked = f"{request.method} {request.url.path}"
+    path: str = request.scope["path"]
+    asked = f"{request.method} {path if len(path) <= SHOWN_PATH else f'a path of {len(path)} characters'}"
     if error.status_code == ErrorType.method_not_allowed.status:
         allowed = (error.headers or {}).get("Allow", "")
         message = f"expected the method {allowed.replace(', ', ' or ')}, got {asked}"

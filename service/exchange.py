@@ -11,9 +11,13 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.work import Work
@@ -69,12 +73,11 @@ class Exchanges:
         try:
             await self.app(scope, receive, watched_send)
         finally:
-            route = getattr(scope.get("route"), "path", UNMATCHED)
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             exchange = Exchange(
                 request_id,
                 method,
-                route,
+                route_of(scope),
                 status,
                 state.get("error_type"),
                 time.perf_counter() - started_s,
@@ -83,6 +86,23 @@ class Exchanges:
             )
             for listener in self.listeners:
                 listener(exchange)
+
+
+def route_of(scope: Scope) -> str:
+    """Return the template of a request's route, also of one that was refused before it got there."""
+    if (route := scope.get("route")) is not None:
+        return str(route.path)
+    templates = _templates(scope["app"])
+    return next((template for pattern, template in templates if pattern.match(scope["path"])), UNMATCHED)
+
+
+@lru_cache(maxsize=1)
+def _templates(app: FastAPI) -> list[tuple[re.Pattern[str], str]]:
+    return [
+        (compile_path(context.path)[0], context.path)
+        for context in iter_route_contexts(app.routes)
+        if context.path is not None
+    ]
 
 
 def _request_id(headers: Headers) -> str:

@@ -85,8 +85,11 @@ def check_dimensions(dimensions: int | None, embedder: Embedder) -> None:
         raise ServiceError(ErrorType.invalid_request, message, "dimensions")
 
 
-def check_reply(request: Request, embedder: Embedder, num_vectors: int, value_bytes: float) -> None:
-    """Raise ServiceError when a reply of so many vectors could have more bytes than the server sends.
+def reserve_reply(
+    request: Request, work: Work, embedder: Embedder, num_vectors: int, value_bytes: float
+) -> None:
+    """Reserve the memory of a reply of so many vectors. Raises ServiceError when there is none, or when the
+    reply could have more bytes than the server sends.
 
     value_bytes: of one of a vector's D values, as it is written.
     """
@@ -96,6 +99,7 @@ def check_reply(request: Request, embedder: Embedder, num_vectors: int, value_by
     if num_bytes > most:
         message = f"expected a reply of at most {most} bytes, got a request for up to {num_bytes}"
         raise ServiceError(ErrorType.reply_too_large, f"{message}: send fewer or shorter texts at once")
+    work.held.reserve(num_bytes)
 
 
 def visible_vectors(tokenized: Tokenized, vectors_TD: Floats) -> Floats:

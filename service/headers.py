@@ -1,10 +1,12 @@
-"""What every reply carries beside its own headers: how a browser may treat it, how long its parts took."""
+"""What every reply carries beside its own headers: how a browser may treat it, how long its parts took. And
+what a request's headers may not do."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.work import Timings, Work
+from service.errors import ErrorType, ServiceError
+from service.work import TIMEOUT_HEADER, Timings, Work
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -18,6 +20,11 @@ SECURITY = {
     "Cache-Control": "no-store",
 }
 
+SINGLE = {
+    name.lower().encode("ascii"): name
+    for name in ("Host", "Authorization", "Content-Type", "Content-Encoding", TIMEOUT_HEADER)
+}
+"""Of these one value counts. Content-Length is the parser's to check."""
 
 _ENCODED = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in SECURITY.items()]
 
@@ -68,3 +75,22 @@ class HeadAsGet:
             await self.app(as_get, receive, send)
         finally:
             scope["route"] = as_get.get("route")
+
+
+class SingleHeaders:
+    """ASGI middleware: raise ServiceError for a header with two values of which only one can count.
+
+    Another server on the way, which may have checked a key, could have read the other one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            seen: dict[bytes, bytes] = {}
+            for name, value in scope["headers"]:
+                if name in SINGLE and seen.setdefault(name, value) != value:
+                    message = f"expected one value of the header {SINGLE[name]}, got two"
+                    raise ServiceError(ErrorType.malformed_http, message, SINGLE[name])
+        await self.app(scope, receive, send)

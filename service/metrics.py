@@ -68,6 +68,9 @@ class Metrics:
         self._queue_tokens = self._gauge(
             "queue_tokens", "Tokens that wait for the engine", "livesum", "model"
         )
+        self._held_bytes = self._gauge(
+            "held_bytes", "Vectors and replies of admitted requests, as much as they can become", "livesum"
+        )
         self._in_flight = self._gauge(
             "requests_in_flight", "Requests that are worked on, probes not counted", "livesum"
         )
@@ -83,10 +86,13 @@ class Metrics:
         for name, sha256, dimension in models:
             self._model.labels(name, sha256, str(dimension)).set(1)
 
-    def present(self, is_ready: bool, in_flight: int, queue_tokens: Sequence[tuple[str, int]]) -> None:
+    def present(
+        self, is_ready: bool, in_flight: int, held_bytes: int, queue_tokens: Sequence[tuple[str, int]]
+    ) -> None:
         """State what is true at this moment in this process. queue_tokens: of each model, by its name."""
         self._ready.set(is_ready)
         self._in_flight.set(in_flight)
+        self._held_bytes.set(held_bytes)
         for name, depth in queue_tokens:
             self._queue_tokens.labels(name).set(depth)
 

@@ -21,7 +21,9 @@ API_VERSION = "1"
 DESCRIPTION = """Contextual word vectors.
 
 Every error reply has the same shape; its `error.type` is one of a fixed list, and each path names its own.
-The paths of OpenAI's API and of TEI's say the same in the shape of those.
+The paths of OpenAI's API and of TEI's say the same in the shape of those. On every path, what is no request
+in HTTP/1.1 or repeats a header with another value gets 400 (`malformed_http`), too long a URL 414
+(`url_too_long`), and headers that are too large 431 (`headers_too_large`).
 
 This server takes at most {max_inputs:,} inputs in a request, {max_characters:,} characters in an input,
 {queue_tokens:,} tokens and {max_body_bytes:,} bytes in all. More is refused with 413: nothing is ever cut.

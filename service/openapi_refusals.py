@@ -1,4 +1,5 @@
-"""What the layers around the routes (stack.py) may answer, for the OpenAPI document; routes do not know."""
+"""What the layers around the routes (stack.py) may answer, for the OpenAPI document, and the header with which
+a client sets a deadline; routes do not say these themselves."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 from service.auth import Access, needed
 from service.error_formats import format_of
 from service.errors import ErrorType, documented
+from service.work import TIMEOUT_HEADER
 
 BEARER = {
     "type": "http",
@@ -15,9 +17,19 @@ BEARER = {
     "description": "A key of the server's settings. A server without keys needs none; probes never do.",
 }
 
+DEADLINE = {
+    "name": TIMEOUT_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Milliseconds from the request's arrival after which nobody wants its answer any more. It "
+    "is then 504, and what has not been computed yet never will be. The server's own limit counts when it is "
+    "the shorter.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
 
 def add_refusals(document: dict[str, Any]) -> None:
-    """Add keys, and to each operation the errors of the layers around it."""
+    """Add keys, and to each operation the errors of the layers around it, and the deadline that it keeps."""
     document["components"]["securitySchemes"] = {"bearer": BEARER}
     document["security"] = [{"bearer": []}, {}]
     for path, operations in document["paths"].items():
@@ -27,6 +39,8 @@ def add_refusals(document: dict[str, Any]) -> None:
                 continue
             types = list(_refusals(method.upper(), path, "requestBody" in operation))
             _add(operation["responses"], path, types)
+            if str(ErrorType.deadline_exceeded.status) in operation["responses"]:
+                operation.setdefault("parameters", []).append(DEADLINE)
 
 
 def _refusals(method: str, path: str, has_body: bool) -> Iterator[ErrorType]:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import resource
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from service import logs
+from service import ending, logs
 from service.app import create_app
 from service.connections import ConnectionConfig
 from service.draining import Drain
@@ -39,7 +38,7 @@ MAX_FILES = 65_536
 
 
 def serve(settings: Settings) -> None:
-    """Serve in this process until SIGTERM or SIGINT. Raises BundleError, or OSError when the port cannot be
+    """Serve in this process until a signal (ending.py). Raises BundleError, or OSError when the port cannot be
     bound."""
     logs.set_up(settings)
     allow_many_connections()
@@ -51,9 +50,9 @@ async def _serve(settings: Settings) -> None:
     with forced_end(settings) as on_stop, traces(os.environ) as layers:
         app = create_app(settings, traces=layers)
         server = Server(app, settings, on_stop)
-        server.stop_on_signals()  # from the first moment: whoever reads that it serves may ask it to stop
         async with app.router.lifespan_context(app):
-            with bind(settings.host, settings.port) as listening:
+            # Whoever reads that it serves may ask it to stop; while it loads there is nothing to finish.
+            with server.stopping_on_signals(), bind(settings.host, settings.port) as listening:
                 registry: Registry = app.state.registry
                 announce(registry.names, listening, f"with {registry.num_threads} compute threads")
                 await server.serve(sockets=[listening])
@@ -81,17 +80,21 @@ class Server(uvicorn.Server):
         self._on_stop = on_stop
         self._stopping: asyncio.Task[None] | None = None
 
-    def stop_on_signals(self) -> None:
-        """Let SIGINT and SIGTERM end `serve` in order, now or as soon as it begins; a second one at once."""
+    @contextmanager
+    def stopping_on_signals(self) -> Iterator[None]:
+        """Let a signal end `serve` in order, now or as soon as it begins; a second one at once."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+        was_asked = False
 
-    def _on_signal(self) -> None:
-        if self._stopping is None:
-            self.stop()
-        else:
-            cut_off("a second signal came")
+        def on_signal() -> None:
+            nonlocal was_asked
+            if was_asked:
+                cut_off("a second signal came")
+            was_asked = True
+            loop.call_soon_threadsafe(self.stop)
+
+        with ending.taken_over(on_signal):
+            yield
 
     def stop(self) -> None:
         """Begin to end in order; asked for again, it changes nothing."""
@@ -121,13 +124,14 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # stop_on_signals has taken them over; uvicorn would raise them again, and skip what follows
+        yield  # they are taken over (ending.py); uvicorn would raise them again, and skip what follows
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises OSError whose text names the address."""
     try:
-        is_ipv6 = ":" in host
+        families = {each[0] for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        is_ipv6 = socket.AF_INET not in families  # of a name with both, the one that most clients take
         listening = socket.create_server(
             (host, port),
             family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -38,14 +39,27 @@ SHIPPED_BUNDLE = Path(model.__file__).parent / "pretrained" / "enko"
 KEY = r"[!-+\--~]{16,}"  # visible ASCII without the comma, which separates keys
 
 
+def address(text: str) -> str:
+    """Return an address or host name as sockets take it. Raises ValueError.
+
+    An IPv6 address may stand in brackets, as it does in a URL.
+    """
+    found = re.fullmatch(r"\[(.+:.*)\]|([^\s\[\]/]+)", text)
+    if found is None:  # an empty one would be every interface
+        raise ValueError(f"expected an address or a host name, got {text!r}")
+    return found[1] or found[2]
+
+
 @dataclass(frozen=True)
 class Settings:
     """The values of one running server."""
 
     host: str = declare(
         "127.0.0.1",
-        "Address to listen on; 0.0.0.0 is every interface of the machine.",
-        items="an address or a host name",  # an empty one would be every interface
+        "Address or host name to listen on; 0.0.0.0 is every IPv4 interface of the machine, :: every one of "
+        "both protocols.",
+        metavar="ADDRESS",
+        read=address,
     )
     port: int = declare(8000, "Port to listen on; 0 takes any free one and says which.", most=65535)
     bundle: tuple[Path, ...] = declare(
@@ -145,6 +159,15 @@ class Settings:
         lowering="bounds the memory that one request can take",
         least=1,
         most=2**31 - 1,  # offsets in Arrow's lists and strings have 31 bits
+    )
+    held_bytes: int = declare(
+        1024 * 1024 * 1024,
+        "Most bytes of vectors and replies that all requests hold together, from their admission until their "
+        "clients have read them, as many as they can become. A request that does not fit beside the others "
+        "gets 429, one that could never fit gets 413. The model and its batches come on top.",
+        raising="more and larger replies at once, and slow readers; memory, up to this much",
+        lowering="bounds memory; under load more requests get 429, and a smaller one is the largest",
+        least=1,
     )
     body_timeout_s: int = declare(
         30,

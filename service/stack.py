@@ -8,8 +8,10 @@
 5. Unforeseen: what the layers below raise becomes a reply.
 6. HeadAsGet: from here on a HEAD request is a GET.
 7. Draining: a server that stops refuses before it asks who is there.
-8. Keys: checked before anything is read.
-9. BodyLimit: what is read from then on is bounded, in size and time.
+8. SingleHeaders: from here on a header means one thing.
+9. Keys: checked before anything is read.
+10. BodyLimit: what is read from then on is bounded, in size and time.
+11. EndOfWork: what a route has begun ends with its request.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from service.body_limit import BodyLimit
 from service.draining import Drain, Draining
 from service.errors import Unforeseen
 from service.exchange import REQUEST_ID, Exchange, Exchanges
-from service.headers import HeadAsGet, ReplyHeaders
+from service.headers import HeadAsGet, ReplyHeaders, SingleHeaders
 from service.settings import Settings
-from service.work import TIMEOUT_HEADER
+from service.work import TIMEOUT_HEADER, EndOfWork
 
 
 def layers(
@@ -44,6 +46,7 @@ def layers(
         Middleware(Unforeseen),
         Middleware(HeadAsGet),
         Middleware(Draining, drain=drain),
+        Middleware(SingleHeaders),
         Middleware(Keys, settings=settings),
         Middleware(
             BodyLimit,
@@ -51,6 +54,7 @@ def layers(
             max_task_bytes=settings.max_task_bytes,
             timeout_s=settings.body_timeout_s,
         ),
+        Middleware(EndOfWork),
     ]
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.exchange import UNMATCHED
+from service.exchange import UNMATCHED, route_of
 from service.work import Work
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Parts:
         span = get_current_span()
         if not span.is_recording():
             return
-        route = getattr(scope.get("route"), "path", UNMATCHED)
+        route = route_of(scope)
         span.update_name(f"{scope['method']} {route}")
         attributes: dict[str, Any] = {
             "http.route": route,

@@ -1,7 +1,7 @@
 """One request's work: until when it is wanted, how long its parts took, and the way to give it up.
 
 A route makes one (`Work.of`), gives it to every call of the embedder, and runs these calls under `attended`,
-so that nothing is computed for a client that has gone.
+so that nothing is computed for a client that has gone. It ends with the request (`EndOfWork`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.body import show
 from service.errors import ErrorType, ServiceError
+from service.memory import Held, Memory
 
 Result = TypeVar("Result")
 
@@ -25,6 +27,9 @@ TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
 MAX_TIMEOUT_DIGITS = 10
 """Four months; a number with more digits is a mistake, and Python takes long to read a million of them."""
+
+UNWATCHED_BYTES = 64 * 1024
+"""Of the end of a reply: as much as the connection's buffer holds before the server waits for the reader."""
 
 
 @dataclass(slots=True)
@@ -45,9 +50,11 @@ class Timings:
 class Work:
     """What a request carries through tokenizer, queue and engine."""
 
-    def __init__(self, deadline_s: float | None = None) -> None:
-        """deadline_s: the time.monotonic() from which on nobody wants the result; None for never."""
+    def __init__(self, deadline_s: float | None = None, memory: Memory | None = None) -> None:
+        """deadline_s: the time.monotonic() from which on nobody wants the result; None for never.
+        memory: that it may hold a part of, to be ended with `end`; None for work that holds what it likes."""
         self.deadline_s = deadline_s
+        self.held = Held(memory or Memory())
         self.timings = Timings()
         self.model: str | None = None  # that works on it
         self.num_tokens = 0  # that were queued for it, boundaries counted
@@ -63,9 +70,10 @@ class Work:
         Its deadline is the client's header, or the server's setting, whichever is the shorter. Raises
         ServiceError when the header is no positive number of milliseconds.
         """
-        limit_ms: int = request.app.state.registry.settings.request_timeout_ms
-        timeouts_ms = [ms for ms in (_asked_ms(request), limit_ms) if ms]
-        work = cls(time.monotonic() + min(timeouts_ms) / 1000 if timeouts_ms else None)
+        registry = request.app.state.registry
+        timeouts_ms = [ms for ms in (_asked_ms(request), registry.settings.request_timeout_ms) if ms]
+        deadline_s = time.monotonic() + min(timeouts_ms) / 1000 if timeouts_ms else None
+        work = cls(deadline_s, registry.memory)
         request.state.work = work
         return work
 
@@ -98,6 +106,37 @@ class Work:
             self._cancelled = True
             futures = list(self._futures)
         _cancel(futures)
+
+    def end(self) -> None:
+        """Give up what is left, and hold no memory any more."""
+        self.cancel()
+        self.held.end()
+
+
+class EndOfWork:
+    """ASGI middleware: a request's work ends when its reply has been sent, or when there will be none.
+
+    A reply has been sent when its client has read all but what the kernel and a small buffer hold. The server
+    waits for that before the next part of a reply, but not after the last: so the last one is an empty one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def waiting_send(message: Message) -> None:
+            is_end = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if is_end and len(message.get("body", b"")) > UNWATCHED_BYTES:
+                await send({**message, "more_body": True})
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, waiting_send)
+        finally:
+            work: Work | None = scope.get("state", {}).get("work")
+            if work is not None:
+                work.end()
 
 
 def deadline_exceeded() -> ServiceError:

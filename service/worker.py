@@ -36,8 +36,7 @@ class Ready:
 
 def work(settings: Settings, listening: socket.socket, pipe: Connection) -> None:
     """Be a worker. Its last word is why it cannot start, if so."""
-    # Only the parent decides: a terminal's Ctrl-C reaches every process, and once is enough.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # SIGINT and SIGHUP are blocked: a terminal sends them to every process, and only the parent decides.
     logs.set_up(settings)
     try:
         asyncio.run(_work(settings, listening, pipe))

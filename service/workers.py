@@ -19,12 +19,12 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from model.bundle import Bundle
-from service import logs
+from service import ending, logs
 from service.metrics import FOLDER_VARIABLE
 from service.server import END_MARGIN_S, allow_many_connections, announce, bind
 from service.settings import Settings
@@ -46,7 +46,7 @@ class WorkersError(Exception):
 
 
 def serve_with_workers(settings: Settings) -> None:
-    """Serve in `settings.workers` processes until SIGTERM or SIGINT.
+    """Serve in `settings.workers` processes until a signal (ending.py).
 
     Raises BundleError or OSError before any has started, WorkersError when one then cannot start.
     """
@@ -54,9 +54,27 @@ def serve_with_workers(settings: Settings) -> None:
     allow_many_connections()
     for folder in settings.bundle:
         Bundle.open(folder)  # hashes and all, so that a broken one is refused once, and here
-    with _metrics_folder(), bind(settings.host, settings.port) as listening:
-        asyncio.run(_Supervisor(settings, listening).run())
+    asyncio.run(_supervise(settings))
     logger.info("stopped")
+
+
+async def _supervise(settings: Settings) -> None:
+    loop = asyncio.get_running_loop()
+    stop_asked = asyncio.Event()  # a signal may come before there is anybody to be stopped
+    supervisor: _Supervisor | None = None
+
+    def on_signal() -> None:
+        if stop_asked.is_set() and supervisor is not None:
+            supervisor.cut_off()
+        stop_asked.set()
+
+    with (
+        ending.taken_over(lambda: loop.call_soon_threadsafe(on_signal)),
+        _metrics_folder(),
+        bind(settings.host, settings.port) as listening,
+    ):
+        supervisor = _Supervisor(settings, listening, stop_asked)
+        await supervisor.run()
 
 
 @contextmanager
@@ -75,6 +93,19 @@ def _metrics_folder() -> Iterator[None]:
             os.environ[FOLDER_VARIABLE] = before
 
 
+@contextmanager
+def _no_terminal() -> Iterator[None]:
+    """Start a process that a terminal's signals cannot end: they reach all, and only the parent decides. A
+    process that still loads could not say so itself; it inherits what is blocked here."""
+    resource_tracker.ensure_running()  # or it would be started now, and unblock what is blocked
+    numbers = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """One process, as its parent sees it."""
 
@@ -82,7 +113,8 @@ class _Worker:
         loop = asyncio.get_running_loop()
         self._pipe, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=work, args=(settings, listening, theirs))
-        self._process.start()
+        with _no_terminal():
+            self._process.start()
         theirs.close()
         self.ended = asyncio.Event()
         self.ready: asyncio.Future[Ready | str] = loop.create_future()  # or why it cannot start
@@ -152,17 +184,15 @@ class _Worker:
 class _Supervisor:
     """The parent's loop."""
 
-    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+    def __init__(self, settings: Settings, listening: socket.socket, stop_asked: asyncio.Event) -> None:
         self._settings = settings
         self._listening = listening
         self._workers: list[_Worker] = []
-        self._stop_asked = asyncio.Event()
+        self._stop_asked = stop_asked
 
     async def run(self) -> None:
-        """Serve until a signal. Raises WorkersError."""
+        """Serve until a stop is asked for. Raises WorkersError."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
         self._workers = [_Worker(self._settings, self._listening) for _ in range(self._settings.workers)]
         keeping = loop.create_task(self._keep_all())
         stopping = loop.create_task(self._stop_asked.wait())
@@ -174,12 +204,11 @@ class _Supervisor:
         if failure is not None and not isinstance(failure, asyncio.CancelledError):
             raise failure
 
-    def _on_signal(self) -> None:
-        if self._stop_asked.is_set():
-            logger.warning("cut off: a second signal came")
-            for worker in self._workers:
-                worker.kill()
-        self._stop_asked.set()
+    def cut_off(self) -> None:
+        """End every worker at once."""
+        logger.warning("cut off: a second signal came")
+        for worker in self._workers:
+            worker.kill()
 
     async def _keep_all(self) -> None:
         """Wait until all are ready, say so, and replace those that are lost. Raises WorkersError."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 
 # No deadline for one example: how fast something is, is measured in tests/benchmarks, and on a busy machine a
 # limit of 200 ms fails at random.
 settings.register_profile("polyseme", deadline=None)
 settings.load_profile("polyseme")
+
+# Read when the libraries are loaded, here and in the processes that tests start. Arrays as small as the tests'
+# gain nothing from more threads, and processes that run side by side wait for each other's.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")

@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.slow
@@ -60,7 +62,7 @@ def address(environment: Path, tmp_path: Path) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(PATIENCE_S)
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes], timeout_s: float) -> None:
@@ -69,7 +71,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes], timeout_s: float
     while time.monotonic() < end:
         assert server.poll() is None, "the server ended before it was ready"
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+            if httpx.get(f"{url}/readyz", timeout=PATIENCE_S).status_code == 200:
                 return
         time.sleep(0.1)
     pytest.fail(f"not ready after {timeout_s} s")
@@ -93,7 +95,7 @@ def test_the_base_install_brings_no_training_library(environment: Path) -> None:
 
 
 def test_the_installed_service_answers_with_the_model_it_carries(address: str) -> None:
-    response = httpx.post(f"{address}/v1/embed", json={"inputs": ["강에서 배를 탔다"]}, timeout=30)
+    response = httpx.post(f"{address}/v1/embed", json={"inputs": ["강에서 배를 탔다"]}, timeout=PATIENCE_S)
     assert response.status_code == 200, response.text
     reply = response.json()
     (embedding,) = reply["embeddings"]

@@ -30,13 +30,13 @@ def shown_below(block: str) -> str:
 
 
 @contextmanager
-def served(*flags: str | Path) -> Iterator[str]:
-    """Serve the shipped bundle, as `make serve` does, on a free port."""
+def served(*flags: str | Path, models: str = "enko") -> Iterator[str]:
+    """Serve the shipped bundle, as `make serve` does, or those of the flags, on a free port."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", *flags]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         line = server.stderr.readline()
-        found = re.search(r"serving enko on (http://\S+)", line)
+        found = re.search(rf"serving {models} on (http://\S+)", line)
         assert found, line
         yield found[1]
         server.terminate()
@@ -70,6 +70,24 @@ def test_a_sense_is_learned_and_outlives_the_server(tmp_path: Path) -> None:
         assert run_shell(predict, address) == shown_below(predict)
     with served(*flags) as address:
         assert run_shell(predict, address) == shown_below(predict)
+
+
+def test_published_checkpoints_are_imported_and_served(tmp_path: Path) -> None:
+    block = block_with("polyseme-train import")
+    command = block.replace(".venv/bin/polyseme-train", f"{sys.executable} -m training")
+    run = subprocess.run(
+        ["bash", "-ec", command.replace("runs/", f"{tmp_path}/")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # The share that float16 changes is rounded: onnxruntime adds in another order on other processors.
+    assert run.stdout.replace(f"{tmp_path}/", "runs/") == shown_below(block)
+    asked = block_with('"model": "elmo"')
+    flags = ("--bundle", tmp_path / "elmo", "--bundle", tmp_path / "many")
+    with served(*flags, models="elmo and many") as address:
+        assert run_shell(asked, address) == shown_below(asked)
 
 
 @pytest.mark.parametrize("text", ["feature_extraction", "pyarrow"])

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.baselines.arguments import add_baseline
+from training.import_parser import add_import
+
 EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
 
 EXIT_CODES = """exit codes: 0 done, 2 something given is wrong or missing (one line says what),
@@ -29,8 +32,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_train(commands.add_parser("train", help="train (after `tokenizer`'s work, if that is not done yet)"))
     _add_evaluate(commands.add_parser("evaluate", help="a bundle's held-out perplexity"))
+    _add_perplexity(
+        commands.add_parser(
+            "perplexity", help="perplexity that others can check, from the files that are served"
+        )
+    )
+    add_baseline(
+        commands.add_parser("baseline", help="measure what the model is compared with, by the same probes"),
+        _add_config,
+    )
     _add_export(commands.add_parser("export", help="write the bundle of a trained run"))
     _add_probe(commands.add_parser("probe", help="measure a bundle on the open evaluation sets"))
+    add_import(commands.add_parser("import", help="make a bundle of a published ELMo checkpoint"))
     return parser
 
 
@@ -62,6 +75,39 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def _add_perplexity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="text, a paragraph a line: *.txt, *.txt.gz or *.txt.xz",
+    )
+    parser.add_argument(
+        "--sources",
+        type=Path,
+        metavar="TOML",
+        help="how many documents of each source stand in these files: they are measured one by one then",
+    )
+    parser.add_argument(
+        "--wikitext",
+        type=Path,
+        metavar="FILE",
+        help="WikiText's word-level test file, which is detokenised: zero-shot",
+    )
+    parser.add_argument(
+        "--ptb", type=Path, metavar="FILE", help="Penn Treebank's test file in Mikolov's form, the same"
+    )
+    parser.add_argument(
+        "--precision",
+        action="append",
+        choices=["float32", "int8"],
+        help="arithmetic of the recurrent layers (default: float32); may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
@@ -81,6 +127,21 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
         choices=["float32", "int8"],
         default="float32",
         help="arithmetic of the recurrent layers (default: float32)",
+    )
+    parser.add_argument(
+        "--rows",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="rows measured elsewhere, as JSON, to show beside the bundle's; may be repeated",
+    )
+    parser.add_argument(
+        "--wordnet",
+        type=Path,
+        metavar="FOLDER",
+        help="WordNet 3.0 (Debian's wordnet-base: /usr/share/wordnet): its first senses for words that "
+        "wsd_semcor_all has no training for (default: only the other words are measured)",
     )
 
 

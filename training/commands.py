@@ -62,9 +62,65 @@ def evaluate(options: argparse.Namespace) -> bool:
     return True
 
 
+def baseline(options: argparse.Namespace) -> bool:
+    from training.baselines import commands
+
+    done: bool = getattr(commands, options.kind)(options)
+    return done
+
+
+def perplexity(options: argparse.Namespace) -> bool:
+    from training.perplexity.report import markdown_table, measure
+    from training.perplexity.texts import read_texts
+
+    texts = read_texts(options.files, options.sources, wikitext_file=options.wikitext, ptb_file=options.ptb)
+    precisions = options.precision or ["float32"]
+    found = [row for precision in precisions for row in measure(options.bundle, texts, precision)]
+    if options.json:
+        print(json.dumps([row.to_dict() for row in found], ensure_ascii=False))
+    else:
+        print(markdown_table(found), end="")
+    return True
+
+
 def probe(options: argparse.Namespace) -> bool:
     from training.probes.bundle import probe_bundle
 
-    probe_bundle(options.bundle, options.data, options.out, options.sets, options.precision)
-    print((options.out / "probe.md").read_text(encoding="utf-8"))
+    probe_bundle(
+        options.bundle,
+        options.data,
+        options.out,
+        options.sets,
+        options.precision,
+        rows=options.rows,
+        wordnet=options.wordnet,
+    )
+    print((options.out / "report.md").read_text(encoding="utf-8"))
+    return True
+
+
+def import_checkpoint(options: argparse.Namespace) -> bool:
+    from model.imports.allennlp import read_allennlp
+    from model.imports.manylangs import read_manylangs
+    from training.importing import SENTENCES, read_sentences, report, write_checkpoint
+
+    pipeline.check_output(options.out)
+    name = options.name if options.name is not None else options.out.resolve().name
+    if not name or "/" in name:
+        raise ValueError(f"--name: expected a plain name, got {name!r}")
+    sentences = SENTENCES if options.sentences is None else read_sentences(options.sentences)
+    if options.format == "allennlp":
+        checkpoint = read_allennlp(options.options, options.weights)
+    else:
+        checkpoint = read_manylangs(options.folder)
+    bundle = write_checkpoint(
+        checkpoint,
+        options.out,
+        name=name,
+        languages=options.languages,
+        licence=options.licence,
+        dtype=options.dtype,
+        sentences=sentences,
+    )
+    print(f"wrote {options.out}: {report(bundle)}")
     return True

@@ -60,7 +60,7 @@ def read_documents(path: Path) -> Iterator[list[str]]:
     Raises ValueError naming the file, and the line that is not UTF-8.
     """
     lines: list[str] = []
-    for line in _read_lines(path):
+    for line in read_lines(path):
         if line and len(lines) < MAX_DOCUMENT_LINES:
             lines.append(line)
         elif line:
@@ -73,7 +73,8 @@ def read_documents(path: Path) -> Iterator[list[str]]:
         yield lines
 
 
-def _read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield every line, white space at its ends left out; empty ones too. Raises ValueError as above."""
     opener = _OPENERS.get(path.suffix, open)
     number = 0
     try:

@@ -194,7 +194,7 @@ def _check_languages(config: Config) -> None:
 
 def _open_base(config: Config, folder: Path) -> Bundle:
     """Return a bundle to start from, refused unless [model] is what its weights were trained with."""
-    bundle = Bundle.open(folder)
+    bundle = _open_trained(folder)
     own = bundle.manifest.architecture
     different = [
         f"{f.name} = {getattr(own, f.name)}, expected {getattr(config.model, f.name)}"
@@ -203,6 +203,18 @@ def _open_base(config: Config, folder: Path) -> Bundle:
     ]
     if different:
         raise ValueError(f"{folder}: was trained with another [model]: {'; '.join(different)}")
+    return bundle
+
+
+def _open_trained(folder: Path) -> Bundle:
+    """Return a bundle that was trained here. Raises BundleError when there is none, ValueError for one that
+    was imported: it has no softmax and no pieces, and our loop learns to predict pieces."""
+    bundle = Bundle.open(folder)
+    if not bundle.manifest.architecture.has_softmax:
+        raise ValueError(
+            f"{folder}: expected a model with a softmax, found one that was imported without: it reads "
+            "words, and can be neither trained further nor measured as a language model"
+        )
     return bundle
 
 
@@ -243,7 +255,7 @@ def evaluate(folder: Path, heldout: Files) -> Perplexities:
     from training.export import load_model
 
     files = {language: check_texts(paths) for language, paths in heldout.items()}
-    bundle = Bundle.open(folder)
+    bundle = _open_trained(folder)
     model = load_model(bundle)
     tokenizer = SentencePieceTokenizer(folder / TOKENIZER_FILE)
     alphabet = Alphabet.load(folder / CHARACTERS_FILE)

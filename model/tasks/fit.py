@@ -9,13 +9,14 @@ Shape letters: N examples, L layers, D vector dim, K labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from model.scalar_mix import softmax_weights
+from model.tasks.blas import one_blas_thread
 from model.tasks.calibration import cross_fitted, log_losses
 from model.tasks.examples import (
     MIN_EXAMPLES,
@@ -30,18 +31,19 @@ from model.tasks.examples import (
 from model.tasks.head import LinearHead, SenseHead
 from model.tasks.judge import Setting, judge, majority_scored
 from model.tasks.logistic import (
-    SPREADS,
+    FIRST_SPREAD,
     Chosen,
     Fold,
     choose,
+    choose_near,
     firm_leash,
+    first_point,
     loose_leash,
     nearly_alone,
     refit,
-    start_parameters,
 )
 from model.tasks.moments import Doubles, Moments, measure, unit_gamma
-from model.tasks.objective import Leash, Objective, Parameters
+from model.tasks.objective import Leash, Map, Objective
 from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, layer_name
 from model.tasks.sense import fit_senses
 from model.tasks.split import split_examples
@@ -89,6 +91,7 @@ def fit(
     *,
     groups: Sequence[int] | Integers | None = None,
     dev: Examples | None = None,
+    num_threads: int = 1,
     progress: Callable[[float], None] = lambda share: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Fitted:
@@ -98,7 +101,8 @@ def fit(
     words: for `sense`, the word of each example. groups: examples of one group are never on both sides of a
     split (the sentence of each word, say); without, each example is a group. dev: judge on these, fit on all
     of the others; without, a fifth is held out, or up to 1,000 examples each fifth in turn, and the task is
-    then fitted on all. progress is called with 0 to 1, never falling; cancelled is asked many times a second.
+    then fitted on all. num_threads: which share the passes over many examples; they change nothing in the
+    task. progress is called with 0 to 1, never falling; cancelled is asked many times a second.
     Raises ValueError when parts do not fit together or there is too little to learn from, Cancelled when told
     to stop.
     """
@@ -113,31 +117,15 @@ def fit(
         raise ValueError(f"examples: expected at least {MIN_EXAMPLES}, got {len(labels)}")
     groups_N = group_numbers(groups, len(labels))
     watch = Watch(progress, cancelled)
-    with _one_blas_thread():
+    with one_blas_thread(), ThreadPoolExecutor(num_threads, thread_name_prefix="polyseme-pass") as threads:
         if kind == "sense":
             found = fit_senses(train, groups_N, dev, watch)
             fitted = Fitted(kind, found.scalars, found.gamma, found.labels, found.head, found.report)
         else:
-            fitted = _LabelFit(kind, train, groups_N, dev, watch).run()
+            run: Map = map if num_threads == 1 else threads.map
+            fitted = _LabelFit(kind, train, groups_N, dev, watch, run).run()
     watch.finish()
     return fitted
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Of BLAS, for the whole process; onnxruntime has threads of its own.
-
-    A fit is many small products, for which two threads wait for each other: on two idle cores they gain
-    nothing (20,000 examples: 3.9 s, with one 3.8 s), beside another process 5,000 examples of 50 labels took
-    more than 200 s instead of 14.
-    """
-    # Not at import: a server that fits nothing does without. scipy brings a BLAS of its own, which must be
-    # loaded to be told.
-    import scipy.linalg  # noqa: F401
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +152,10 @@ class _LabelFit:
     """`classify` and `tag`: one head for all examples."""
 
     def __init__(
-        self, kind: Kind, train: Examples, groups_N: Integers, dev: Examples | None, watch: Watch
+        self, kind: Kind, train: Examples, groups_N: Integers, dev: Examples | None, watch: Watch, run: Map
     ) -> None:
         self._kind = kind
+        self._run = run
         self._features = train.features_NLD
         self._dev = dev
         self._watch = watch
@@ -188,27 +177,30 @@ class _LabelFit:
         everything = _Source(self._features, dev_features, moments)
         watch.stage(0.4, num_paths * _STEPS_OF_A_PATH)
         loose = loose_leash(num_layers, len(self._targets_N))
-        learned = self._choose(everything, loose, SPREADS)
+        learned = self._choose(everything, loose, FIRST_SPREAD)
+        # What suits the learned mix is near what suits its layers.
+        spread = learned.spread
 
         fixed: dict[str, Chosen] = {}
         anchors: dict[str, Doubles] = {}
         for layer in range(num_layers):
             watch.stage(0.4 + 0.25 * (layer + 1) / num_layers, num_paths * _STEPS_OF_A_PATH)
-            fixed[layer_name(layer)] = self._choose(everything.layer(layer), loose_leash(1, 1), SPREADS)
+            fixed[layer_name(layer)] = self._choose(everything.layer(layer), loose_leash(1, 1), spread)
             anchors[layer_name(layer)] = nearly_alone(layer, num_layers)
         watch.stage(0.8, num_paths * _STEPS_OF_A_PATH)
-        fixed[EQUAL] = self._choose(everything.equal_mix(), loose_leash(1, 1), SPREADS)
+        fixed[EQUAL] = self._choose(everything.equal_mix(), loose_leash(1, 1), spread)
         anchors[EQUAL] = np.log(moments.scale_L)
 
         watch.stage(0.9, num_paths * _STEPS_OF_A_REFIT)
         best = min(fixed, key=lambda name: fixed[name].loss)
         if fixed[best].loss < learned.loss:
             # What fits the fitted examples best need not be what carries over; start from what did.
-            held = self._choose_near(everything, fixed[best], firm_leash(anchors[best]))
+            folds, leash = self._folds(everything), firm_leash(anchors[best])
+            held = choose_near(self._features, folds, fixed[best], leash, watch)
             learned = held if _clearly_better(held, learned) else learned
 
         watch.stage(1.0, _STEPS_OF_A_REFIT)
-        objective = Objective(self._features, self._targets_N, len(self._labels), moments, watch.check)
+        objective = self._objective(everything, self._targets_N)
         final = refit(objective, learned, watch)
         scalars_L = objective.served_scalars(final)
         weights_L = softmax_weights(scalars_L)
@@ -221,22 +213,19 @@ class _LabelFit:
         report = self._judge(learned, fixed, weights_L, gamma)
         return Fitted(self._kind, tuple(map(float, scalars_L)), gamma, self._labels, head, report)
 
-    def _choose(self, source: _Source, leash: Leash, spreads: Sequence[float]) -> Chosen:
+    def _choose(self, source: _Source, leash: Leash, first_spread: float) -> Chosen:
         folds = self._folds(source)
         _, num_layers, dim = source.features_NLD.shape
-        starts = [start_parameters(fold.objective, self._counts_K, num_layers, dim) for fold in folds]
-        return choose(source.features_NLD, folds, starts, leash, spreads, self._watch)
+        starts = [first_point(fold.objective, self._counts_K, num_layers, dim) for fold in folds]
+        return choose(source.features_NLD, folds, starts, leash, first_spread, self._watch)
 
-    def _choose_near(self, source: _Source, fixed: Chosen, leash: Leash) -> Chosen:
-        """Go on from a fixed mix, at its spread, all layers taking part."""
-        starts = [Parameters(p.head_DC, p.bias_C, leash.anchor_L) for p in fixed.parameters]
-        spreads = (fixed.spread,)
-        return choose(source.features_NLD, self._folds(source), starts, leash, spreads, self._watch)
+    def _objective(self, source: _Source, targets_N: Integers) -> Objective:
+        check = self._watch.check
+        return Objective(source.features_NLD, targets_N, len(self._labels), source.moments, check, self._run)
 
     def _folds(self, source: _Source) -> list[Fold]:
-        num_labels, check = len(self._labels), self._watch.check
         if self._dev_targets_N is not None:
-            objective = Objective(source.features_NLD, self._targets_N, num_labels, source.moments, check)
+            objective = self._objective(source, self._targets_N)
             rows = np.arange(len(self._dev_targets_N))
             return [Fold(objective, source.dev_NLD, rows, self._dev_targets_N)]
         folds = []
@@ -244,8 +233,7 @@ class _LabelFit:
             rows = self._split.rows(fold)
             fitted_N = self._targets_N.copy()
             fitted_N[rows] = -1
-            objective = Objective(source.features_NLD, fitted_N, num_labels, source.moments, check)
-            folds.append(Fold(objective, None, rows, self._targets_N[rows]))
+            folds.append(Fold(self._objective(source, fitted_N), None, rows, self._targets_N[rows]))
         return folds
 
     def _judge(self, learned: Chosen, fixed: dict[str, Chosen], weights_L: Doubles, gamma: float) -> Report:
@@ -268,7 +256,7 @@ class _LabelFit:
             gamma=gamma,
         )
         majority_right_N = targets_N == self._counts_K.argmax()
-        return judge(setting, scored, majority_right_N, targets_N)
+        return judge(setting, scored, majority_right_N, targets_N, np.zeros(len(targets_N), dtype=np.int64))
 
 
 def _clearly_better(one: Chosen, other: Chosen) -> bool:

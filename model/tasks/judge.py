@@ -34,8 +34,8 @@ from model.tasks.report import (
 )
 from model.tasks.statistics import (
     Booleans,
-    chance_of_lower_loss,
     chance_of_more_right,
+    chance_of_so_low_a_loss,
     difference_interval,
     macro_recall,
     wilson_interval,
@@ -61,15 +61,20 @@ class Setting:
 class _Judged:
     row: Row
     right_N: Booleans
-    losses_N: Doubles
+    probabilities_NK: Doubles
 
 
 def judge(
-    setting: Setting, scored: Mapping[str, Scored], majority_right_N: Booleans, classes_N: Integers
+    setting: Setting,
+    scored: Mapping[str, Scored],
+    majority_right_N: Booleans,
+    classes_N: Integers,
+    strata_N: Integers,
 ) -> Report:
     """scored: "majority", each layer, "equal" and "learned", of the same examples in the same order.
 
     majority_right_N: where the most frequent label is right. classes_N: what macro recall is the mean over.
+    strata_N: equal where labels are of one kind (a word's senses), and could have been dealt otherwise.
     """
     judged = {}
     for name, each in scored.items():
@@ -79,11 +84,11 @@ def judge(
         right_N = probabilities_NK.argmax(axis=1) == each.targets_N
         if name == MAJORITY:
             right_N = majority_right_N
-        judged[name] = _judge(name, right_N, log_losses(probabilities_NK, each.targets_N), classes_N)
+        judged[name] = _judge(name, right_N, probabilities_NK, each.targets_N, classes_N)
     learned, majority = judged[LEARNED], judged[MAJORITY]
     against_majority = AgainstMajority(
         chance_of_more_right(learned.right_N, majority.right_N),
-        chance_of_lower_loss(learned.losses_N, majority.losses_N),
+        chance_of_so_low_a_loss(np.log(learned.probabilities_NK), scored[LEARNED].targets_N, strata_N),
     )
     layers = range(len(setting.weights))
     # Of equals the first.
@@ -173,7 +178,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _judge(name: str, right_N: Booleans, losses_N: Doubles, classes_N: Integers) -> _Judged:
+def _judge(
+    name: str, right_N: Booleans, probabilities_NK: Doubles, targets_N: Integers, classes_N: Integers
+) -> _Judged:
+    losses_N = log_losses(probabilities_NK, targets_N)
     num_right = int(right_N.sum())
     low, high = wilson_interval(num_right, len(right_N))
     row = Row(
@@ -184,7 +192,7 @@ def _judge(name: str, right_N: Booleans, losses_N: Doubles, classes_N: Integers)
         macro_recall(right_N, classes_N),
         float(losses_N.mean()) if len(losses_N) else 0.0,
     )
-    return _Judged(row, right_N, losses_N)
+    return _Judged(row, right_N, probabilities_NK)
 
 
 def _calibration(scored: Scored) -> Calibration:

@@ -69,10 +69,10 @@ def unit_gamma(variance: float) -> float:
     return min(1 / float(np.sqrt(variance)), MAX_COEFFICIENT) if variance > 0 else 1.0
 
 
-def chunks(num_rows: int) -> Iterator[slice]:
-    """Yield the rows of each chunk."""
-    for start in range(0, num_rows, CHUNK_ROWS):
-        yield slice(start, min(start + CHUNK_ROWS, num_rows))
+def chunks(end: int, begin: int = 0) -> Iterator[slice]:
+    """Yield the rows of each chunk, from `begin` to `end`."""
+    for start in range(begin, end, CHUNK_ROWS):
+        yield slice(start, min(start + CHUNK_ROWS, end))
 
 
 def measure(features_NLD: Floats, check: Callable[[], None]) -> Moments:

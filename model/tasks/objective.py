@@ -17,20 +17,25 @@ labels).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from model.scalar_mix import softmax_weights
-from model.tasks.moments import Doubles, Floats, Moments, chunks
+from model.tasks.moments import CHUNK_ROWS, Doubles, Floats, Moments, chunks
 
 Integers = npt.NDArray[np.int64]
 
 # A dimension is divided by no less than a tenth of what dimensions vary by in the mean: some LSTM units are
 # all but constant, and their rounding is not to be blown up.
 _SPREAD_FLOOR = 0.1
+# A pass is made in so many blocks of rows, which threads may share out: a sum's order, and so its last bit,
+# is the same with one thread and with four.
+_NUM_BLOCKS = 4
+_MIN_BLOCK_ROWS = 8 * CHUNK_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +57,42 @@ class Leash:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The objective's value and its gradient, laid out like the parameters."""
+    """The objective's value, its gradient, laid out like the parameters, and how the mean log loss curves in
+    each column's scores."""
 
     value: float
     gradient: Parameters
+    curvature_C: Doubles
+
+
+class Map(Protocol):
+    """The builtin `map`, or an executor's: the results in order."""
+
+    def __call__(self, function: Callable[[slice], _Sums], blocks: Iterable[slice], /) -> Iterable[_Sums]: ...
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Over rows: log losses, and their derivatives in the columns' scores (E = L * D)."""
+
+    loss: float
+    gradient_EC: Doubles
+    gradient_C: Doubles
+    curvature_C: Doubles
+
+    def __iadd__(self, other: _Sums) -> _Sums:
+        self.loss += other.loss
+        self.gradient_EC += other.gradient_EC
+        self.gradient_C += other.gradient_C
+        self.curvature_C += other.curvature_C
+        return self
 
 
 class Objective:
     """Over the examples whose target is not negative. Every evaluation is one pass, in chunks of rows.
 
     features_NLD: float32, not copied, may be memory-mapped; targets_N: label indices, -1 for rows left out;
-    `check` is called for every chunk and may raise.
+    `check` is called for every chunk and may raise; `run` makes a pass's blocks of rows.
     """
 
     def __init__(
@@ -72,6 +102,7 @@ class Objective:
         num_labels: int,
         moments: Moments,
         check: Callable[[], None],
+        run: Map = map,
     ) -> None:
         fitted_N = targets_N[targets_N >= 0]
         self.num_examples = len(fitted_N)
@@ -81,21 +112,21 @@ class Objective:
         self._targets = targets_N
         self._moments = moments
         self._check = check
+        self._run = run
         # Of two labels, which side of 0 a score should be on; 0 for rows that are left out.
         self._sides_N1 = np.select([targets_N == 0, targets_N == 1], [-1.0, 1.0])[:, None]
         # The two columns that one column stands for have half its square.
         self.penalised = 0.5 if self.num_columns == 1 else 1.0
-        # Of the log loss in one score, in the mean over labels, where the labels' frequencies are all it
-        # knows.
+        # Of the log loss in each column's score where the labels' frequencies are all it knows.
         frequency_K = np.bincount(fitted_N, minlength=num_labels) / len(fitted_N)
-        self.curvature = float(np.mean(frequency_K * (1 - frequency_K)))
+        self.curvature_C: Doubles = (frequency_K * (1 - frequency_K))[: self.num_columns]
 
     def evaluate(self, at: Parameters, penalty: float, leash: Leash) -> Evaluation:
         """penalty: at least 0, per example."""
         weights_L = softmax_weights(at.scalars_L)
         spread_D = self._spread(weights_L)
         direction_DC = at.head_DC / spread_D[:, None]
-        loss, gradient_LDC, gradient_bias_C = self._pass(weights_L, direction_DC, at.bias_C)
+        loss, gradient_LDC, gradient_bias_C, curvature_C = self._pass(weights_L, direction_DC, at.bias_C)
 
         gradient_direction_DC = np.einsum("l,ldc->dc", weights_L, gradient_LDC)
         gradient_head_DC = gradient_direction_DC / spread_D[:, None]
@@ -114,7 +145,7 @@ class Objective:
             gradient_bias_C,
             gradient_scalars_L + leash.tether * pulled_L,
         )
-        return Evaluation(value, gradient)
+        return Evaluation(value, gradient, curvature_C)
 
     def scores(self, at: Parameters, features_NLD: Floats, rows_M: Integers) -> Doubles:
         """Return the head's scores of some rows of these features, float64 (M, K)."""
@@ -162,26 +193,40 @@ class Objective:
 
     def _pass(
         self, weights_L: Doubles, direction_DC: Doubles, bias_C: Doubles
-    ) -> tuple[float, Doubles, Doubles]:
-        """Mean log loss; its gradient in (weight * direction) of each scaled, centred layer; in the bias."""
+    ) -> tuple[float, Doubles, Doubles, Doubles]:
+        """Mean log loss; its gradient in (weight * direction) of each scaled, centred layer; in the bias; its
+        curvature in the scores."""
         num_layers, dim = self._moments.mean_LD.shape
         weight_LDC, shifted_C = self._effective(weights_L, direction_DC, bias_C)
         flat_EC = weight_LDC.reshape(-1, self.num_columns).astype(np.float32)
-        loss = 0.0
-        gradient_EC = np.zeros(flat_EC.shape)
-        gradient_bias_C = np.zeros(self.num_columns)
-        for rows in chunks(len(self._targets)):
+        total = self._zeros(len(flat_EC))
+        for sums in self._run(
+            lambda block: self._sums(block, flat_EC, shifted_C), _blocks(len(self._targets))
+        ):
+            total += sums
+        gradient_LDC = total.gradient_EC.reshape(num_layers, dim, -1) / self._moments.scale_L[:, None, None]
+        gradient_LDC -= self._moments.mean_LD[:, :, None] * total.gradient_C
+        count = self.num_examples
+        return total.loss / count, gradient_LDC / count, total.gradient_C / count, total.curvature_C / count
+
+    def _sums(self, block: slice, flat_EC: Floats, shifted_C: Doubles) -> _Sums:
+        sums = self._zeros(len(flat_EC))
+        for rows in chunks(block.stop, block.start):
             self._check()
             features_nE = _flat(self._features[rows])
             scores_nC = features_nE @ flat_EC + shifted_C
-            chunk_loss, residual_nC = self._residual(scores_nC, rows)
-            loss += chunk_loss
-            gradient_EC += features_nE.T @ residual_nC.astype(np.float32)
-            gradient_bias_C += residual_nC.sum(axis=0)
-        gradient_LDC = gradient_EC.reshape(num_layers, dim, -1) / self._moments.scale_L[:, None, None]
-        gradient_LDC -= self._moments.mean_LD[:, :, None] * gradient_bias_C
-        count = self.num_examples
-        return loss / count, gradient_LDC / count, gradient_bias_C / count
+            loss, residual_nC = self._residual(scores_nC, rows)
+            sums.loss += loss
+            sums.gradient_EC += features_nE.T @ residual_nC.astype(np.float32)
+            sums.gradient_C += residual_nC.sum(axis=0)
+            # A residual is a label's probability, or that less 1: either way this is p (1 - p).
+            size_nC = np.abs(residual_nC)
+            sums.curvature_C += (size_nC - size_nC**2).sum(axis=0)
+        return sums
+
+    def _zeros(self, size: int) -> _Sums:
+        shape = (self.num_columns,)
+        return _Sums(0.0, np.zeros((size, *shape)), np.zeros(shape), np.zeros(shape))
 
     def _residual(self, scores_nC: Doubles, rows: slice) -> tuple[float, Doubles]:
         """Sum of log losses, and its gradient in the columns' scores; 0 for rows that are left out."""
@@ -224,6 +269,12 @@ class Objective:
         floored_D = factor_D + _SPREAD_FLOOR**2 * factor_D.mean()
         gradient_L: Doubles = np.einsum("d,lmd,m->l", floored_D, covariance_LLD, weights_L)
         return gradient_L
+
+
+def _blocks(num_rows: int) -> list[slice]:
+    """Return the rows of each block: whole chunks, none of them small."""
+    size = max(_MIN_BLOCK_ROWS, CHUNK_ROWS * -(-num_rows // (_NUM_BLOCKS * CHUNK_ROWS)))
+    return [slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
 
 
 def _two_label_residual(scores_n1: Doubles, sides_n1: Doubles) -> tuple[float, Doubles]:

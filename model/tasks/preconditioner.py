@@ -2,8 +2,8 @@
 
 With features of covariance S the loss curves like curvature * S + penalty * I. In v = P u, P the inverse
 square root of that, all directions curve alike: 10 to 15 evaluations a fit where plain L-BFGS takes 40
-(measured, 1,024 dimensions). The leading directions are found by subspace iteration; the others share one
-curvature.
+(measured, 1,024 dimensions). Each column has a curvature of its own: a rare label's loss curves less. The
+leading directions are found by subspace iteration; the others share one variance.
 
 Shape letters: N examples, D vector dim, R leading directions, K columns.
 """
@@ -49,26 +49,27 @@ class Directions:
 
 @dataclass(frozen=True, slots=True)
 class Preconditioner:
-    """P = rest * I + basis * (leading - rest) * basis^T, symmetric, all its values positive."""
+    """Of each column, P = rest * I + basis * (leading - rest) * basis^T, symmetric and positive."""
 
     basis_DR: Doubles
-    leading_R: Doubles
-    rest: float
+    leading_RK: Doubles
+    rest_K: Doubles
 
     @classmethod
-    def of(cls, directions: Directions, curvature: float, penalty: float) -> Preconditioner:
-        rest = 1.0 / np.sqrt(curvature * directions.rest + penalty)
-        leading_R = 1.0 / np.sqrt(curvature * directions.variance_R + penalty)
-        return cls(directions.basis_DR.astype(np.float64), leading_R, float(rest))
+    def of(cls, directions: Directions, curvature_K: Doubles, penalty: float) -> Preconditioner:
+        """curvature_K: of the loss in each column's score, above 0."""
+        rest_K = 1.0 / np.sqrt(curvature_K * directions.rest + penalty)
+        leading_RK = 1.0 / np.sqrt(directions.variance_R[:, None] * curvature_K + penalty)
+        return cls(directions.basis_DR.astype(np.float64), leading_RK, rest_K)
 
     def apply(self, u_DK: Doubles) -> Doubles:
         """P u."""
-        return self._times(u_DK, self.leading_R - self.rest, self.rest)
+        return self._times(u_DK, self.leading_RK - self.rest_K, self.rest_K)
 
     def solve(self, v_DK: Doubles) -> Doubles:
         """P^-1 v, up to the rounding of the basis: a starting point, not an exact inverse."""
-        return self._times(v_DK, 1 / self.leading_R - 1 / self.rest, 1 / self.rest)
+        return self._times(v_DK, 1 / self.leading_RK - 1 / self.rest_K, 1 / self.rest_K)
 
-    def _times(self, x_DK: Doubles, leading_R: Doubles, rest: float) -> Doubles:
-        result: Doubles = rest * x_DK + self.basis_DR @ (leading_R[:, None] * (self.basis_DR.T @ x_DK))
+    def _times(self, x_DK: Doubles, leading_RK: Doubles, rest_K: Doubles) -> Doubles:
+        result: Doubles = rest_K * x_DK + self.basis_DR @ (leading_RK * (self.basis_DR.T @ x_DK))
         return result

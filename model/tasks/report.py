@@ -21,7 +21,7 @@ MAJORITY = "majority"
 EQUAL = "equal"
 LEARNED = "learned"
 
-# Two tests are made against the majority class (accuracy, log loss), so each must be twice as clear.
+# Two tests are made (accuracy, log loss), so each must be twice as clear.
 SIGNIFICANT = 0.05
 
 
@@ -62,8 +62,10 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class AgainstMajority:
-    """How likely the learned mix's lead over the majority class is to be chance, by accuracy (McNemar, exact)
-    and by log loss (paired t test), both one-sided."""
+    """How likely chance is to do so well: chance_by_accuracy, to lead so far over the majority class (McNemar,
+    exact); chance_by_log_loss, to get so low a log loss when the labels are dealt out anew (permutation test).
+    Both one-sided.
+    """
 
     chance_by_accuracy: float
     chance_by_log_loss: float

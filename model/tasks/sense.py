@@ -193,7 +193,7 @@ class _SenseFit:
         # A sense that a word never had is a class of the word's own.
         classes_N = np.where(entries_N >= 0, entries_N, -1 - words_N)
         table = {MAJORITY: majority, **others, LEARNED: scored}
-        return judge(setting, table, majority_right_N, classes_N)
+        return judge(setting, table, majority_right_N, classes_N, words_N)
 
 
 def _mix(features_NLD: Floats, weights_L: Doubles) -> Floats:

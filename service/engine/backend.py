@@ -16,11 +16,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model.bundle import Bundle, BundleError
-from model.characters import Alphabet
-from model.files import CHARACTERS_FILE, TOKENIZER_FILE, Precision
+from model.bundle import Bundle
+from model.files import Precision
+from model.reader import open_reader
 from model.runtime import Runtime
-from model.tokenizer import SentencePieceTokenizer, Tokenized
+from model.tokenizer import Tokenized
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
@@ -34,7 +34,7 @@ class TokenizerLike(Protocol):
     def tokenize_words(self, words: Sequence[str]) -> Tokenized: ...
 
     def pieces(self) -> list[str]:
-        """Return the vocabulary, in the order of its ids."""
+        """Return the vocabulary, in the order of its ids; nothing when there is no softmax."""
         ...
 
 
@@ -45,8 +45,20 @@ class AlphabetLike(Protocol):
         """Return int32 (N, C)."""
         ...
 
-    def boundary_row(self) -> Integers:
-        """Return int32 (C,)."""
+    def boundary_rows(self) -> Integers:
+        """Return int32 (2, C): what stands before a sentence's first token, and after its last."""
+        ...
+
+
+class WordIdsLike(Protocol):
+    """Called from the engine's thread only."""
+
+    def encode(self, surfaces: Sequence[str]) -> Integers:
+        """Return int32 (N,)."""
+        ...
+
+    def boundary_ids(self) -> Integers:
+        """Return int32 (2,), for `boundary_rows`."""
         ...
 
 
@@ -56,8 +68,8 @@ class RuntimeLike(Protocol):
     What a slice is, and its two arrays of token vectors, `model.runtime` says.
     """
 
-    def token_vectors(self, char_ids_NC: Integers) -> Floats:
-        """Return float32 (N, D)."""
+    def token_vectors(self, char_ids_NC: Integers, word_ids_N: Integers | None = None) -> Floats:
+        """Return float32 (N, D). word_ids_N: where words have vectors of their own."""
         ...
 
     def first_state(self, num_sentences: int) -> Floats:
@@ -98,31 +110,22 @@ class Backend:
     tokenizer: TokenizerLike
     alphabet: AlphabetLike
     runtime: RuntimeLike
+    words: WordIdsLike | None = None  # None: a token's vector depends on its characters alone
+    has_softmax: bool = True  # False: it can embed, but not say how likely a token is
 
 
 def open_backend(folder: Path, num_threads: int, precision: Precision) -> Backend:
     """Load a bundle, every file checked against its hash. Raises BundleError, which names the file."""
     bundle = Bundle.open(folder)
-    manifest = bundle.manifest
-    try:
-        tokenizer = SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE)
-        alphabet = Alphabet.load(bundle.folder / CHARACTERS_FILE)
-    except ValueError as error:
-        raise BundleError(f"{folder}: {error}") from error
-    for what, expected, found in (
-        (f"{CHARACTERS_FILE}: characters", manifest.architecture.num_characters, alphabet.num_characters),
-        (f"{TOKENIZER_FILE}: pieces", manifest.architecture.vocabulary_size, tokenizer.vocabulary_size),
-    ):
-        if found != expected:
-            raise BundleError(
-                f"{folder}/{what}: expected {expected}, as many as the network has, found {found}"
-            )
+    manifest, reader = bundle.manifest, open_reader(bundle)
     return Backend(
         name=manifest.name,
         sha256=manifest.sha256,
         dimension=manifest.architecture.dimension,
         num_layers=manifest.architecture.num_vector_layers,
-        tokenizer=tokenizer,
-        alphabet=alphabet,
+        tokenizer=reader.tokenizer,
+        alphabet=reader.alphabet,
         runtime=Runtime(bundle, num_threads, precision),
+        words=reader.words,
+        has_softmax=manifest.architecture.has_softmax,
     )

@@ -14,11 +14,20 @@ from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 from model.tokenizer import Tokenized
+from service.body import show
 from service.engine.backend import Backend, Floats
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine
 from service.engine.observer import EngineObserver
-from service.engine.sentences import Blank, Distributions, Embedding, Scores, Scoring, Sentence
+from service.engine.sentences import (
+    NUM_BOUNDARIES,
+    Blank,
+    Distributions,
+    Embedding,
+    Scores,
+    Scoring,
+    Sentence,
+)
 from service.errors import ErrorType, ServiceError
 from service.mixes import Mix
 from service.schemas import Text
@@ -26,6 +35,10 @@ from service.settings import Settings
 from service.work import Work, deadline_exceeded
 
 Result = TypeVar("Result")
+
+FLOAT_BYTES = 4
+SCORES_BYTES = 2 * FLOAT_BYTES
+"""Of a token, or of a piece of the vocabulary at a blank: one log-probability by each direction."""
 
 
 class Embedder:
@@ -42,7 +55,8 @@ class Embedder:
         self.sha256 = backend.sha256
         self.dimension = backend.dimension
         self.num_layers = backend.num_layers
-        self.vocabulary = backend.tokenizer.pieces()  # V, in the order of their ids
+        self.vocabulary = backend.tokenizer.pieces()  # V, in the order of their ids; empty without a softmax
+        self.has_softmax = backend.has_softmax
         self.asked_s = float("-inf")  # time.monotonic() when work was last queued that is not background
         self._tokenizer = backend.tokenizer
         self._workers = workers
@@ -71,6 +85,15 @@ class Embedder:
         """Tokens that wait for the engine."""
         return self._batcher.queue_depth
 
+    def check_softmax(self, where: str | None = None) -> None:
+        """Raise ServiceError when the model has no softmax, and so no vocabulary either."""
+        if not self.has_softmax:
+            message = (
+                f"expected a model with a softmax, got {show(self.name)}, which was imported from files that "
+                "carry none: it has no vocabulary, and cannot say how likely a token is"
+            )
+            raise ServiceError(ErrorType.no_softmax, message, where)
+
     async def tokenize(self, inputs: Sequence[Text], request: Work, where: str = "inputs") -> list[Tokenized]:
         """Return every input's tokens, without the engine."""
         return await self._on_a_worker(request, lambda: self._tokenize(inputs, request, where))
@@ -91,18 +114,27 @@ class Embedder:
         def sentence(tokens: Tokenized) -> Sentence[Floats]:
             return Embedding(tokens.surfaces, mix, self._slice_tokens)
 
-        return await self._from_text(inputs, sentence, request, where, check)
+        position_bytes = FLOAT_BYTES * self.dimension * (self.num_layers if mix is None else 1)
+        return await self._from_text(inputs, sentence, position_bytes, request, where, check)
 
     async def score(
-        self, inputs: Sequence[Text], request: Work, where: str = "inputs"
+        self,
+        inputs: Sequence[Text],
+        request: Work,
+        where: str = "inputs",
+        check: Callable[[Sequence[Tokenized]], None] | None = None,
     ) -> list[tuple[Tokenized, Scores]]:
-        """Return every input's tokens and the log-probability of each, by both directions."""
-        return await self._from_text(inputs, self._scoring, request, where)
+        """Return every input's tokens and the log-probability of each, by both directions.
+
+        check: as of `encode`.
+        """
+        return await self._from_text(inputs, self._scoring, SCORES_BYTES, request, where, check)
 
     async def score_tokens(
         self, sequences: Sequence[Tokenized], request: Work, where: str = "inputs"
     ) -> list[Scores]:
         """Return the scores of sentences that are tokenised already; one without any token is allowed."""
+        request.held.reserve(SCORES_BYTES * _num_positions(sequences))
         sentences = [self._scoring(tokens) for tokens in sequences]
         return await self._run(sentences, request, where)
 
@@ -110,6 +142,7 @@ class Embedder:
         self, left: Tokenized, right: Tokenized, request: Work, where: str = "text"
     ) -> Distributions:
         """Return the log-probabilities (V) of all that may stand between two pieces of text."""
+        request.held.reserve(SCORES_BYTES * len(self.vocabulary))
         blank = Blank(left, right, self.num_layers, len(self.vocabulary), self._slice_tokens)
         (distributions,) = await self._run([blank], request, where)
         return distributions
@@ -125,16 +158,18 @@ class Embedder:
         self,
         inputs: Sequence[Text],
         sentence: Callable[[Tokenized], Sentence[Result]],
+        position_bytes: int,
         work: Work,
         where: str,
         check: Callable[[Sequence[Tokenized]], None] | None = None,
     ) -> list[tuple[Tokenized, Result]]:
-        """Tokenize, queue, and wait for the results."""
+        """Tokenize, queue, and wait for the results, which have so many bytes for each position."""
 
         def submit() -> tuple[list[Tokenized], list[Future[Result]]]:
             tokenized = self._tokenize(inputs, work, where)
             if check is not None:
                 check(tokenized)
+            work.held.reserve(position_bytes * _num_positions(tokenized))
             return tokenized, self._submit(list(map(sentence, tokenized)), work)
 
         tokenized, futures = await self._on_a_worker(work, submit)
@@ -179,6 +214,10 @@ class Embedder:
             await _wanted(_all_done(futures), work)
         work.releases(futures)  # it lives on until the reply has been sent
         return [_result(future, f"{where}[{i}]") for i, future in enumerate(futures)]
+
+
+def _num_positions(tokenized: Sequence[Tokenized]) -> int:
+    return sum(len(tokens) + NUM_BOUNDARIES for tokens in tokenized)
 
 
 async def _wanted(waiting: Any, work: Work) -> Any:

@@ -26,7 +26,7 @@ from service.engine.predictions import predict
 from service.engine.sentences import Sentence
 from service.engine.token_cache import TokenCache
 
-_PADDING, _BOUNDARY, _FIRST_TOKEN = 0, 1, 2  # rows of a batch's table of vectors
+_PADDING, _BEGIN, _END, _FIRST_TOKEN = 0, 1, 2, 3  # rows of a batch's table of vectors
 
 
 class BadVectors(Exception):
@@ -38,11 +38,14 @@ class Engine:
 
     def __init__(self, backend: Backend, cache_tokens: int, observer: EngineObserver) -> None:
         self._alphabet = backend.alphabet
+        self._words = backend.words
         self._runtime = backend.runtime
         self._observer = observer
-        boundary_1D = self._runtime.token_vectors(self._alphabet.boundary_row()[None])
-        self._fixed_rows = np.concatenate([np.zeros_like(boundary_1D), boundary_1D])  # _PADDING, _BOUNDARY
-        self._cache = TokenCache(cache_tokens, boundary_1D.shape[1], observer)
+        word_ids = self._words.boundary_ids() if self._words is not None else None
+        boundaries_2D = self._runtime.token_vectors(self._alphabet.boundary_rows(), word_ids)
+        padding_1D = np.zeros_like(boundaries_2D[:1])
+        self._fixed_rows = np.concatenate([padding_1D, boundaries_2D])  # _PADDING, _BEGIN, _END
+        self._cache = TokenCache(cache_tokens, boundaries_2D.shape[1], observer)
 
     def __call__(self, batch: Sequence[Sentence[Any]]) -> Iterator[tuple[int, Outcome[Any]]]:
         """Yield every sentence's index and outcome: its result, UNFINISHED, or an exception of its own.
@@ -105,7 +108,8 @@ class Engine:
         return outcomes
 
     def _token_vectors(self, surfaces: Sequence[str]) -> Floats:
-        vectors_ND = self._runtime.token_vectors(self._alphabet.encode(surfaces))
+        word_ids_N = self._words.encode(surfaces) if self._words is not None else None
+        vectors_ND = self._runtime.token_vectors(self._alphabet.encode(surfaces), word_ids_N)
         if not np.isfinite(vectors_ND).all():
             raise BadVectors  # before they could be kept
         return vectors_ND
@@ -129,9 +133,9 @@ class _TableRows:
         tokens = sentence.surfaces[max(positions.start - 1, 0) : positions.stop - 1]
         rows = [row_of.setdefault(surface, _FIRST_TOKEN + len(row_of)) for surface in tokens]
         if positions.start == 0:
-            rows.insert(0, _BOUNDARY)
+            rows.insert(0, _BEGIN)
         if positions.stop == sentence.num_positions:
-            rows.append(_BOUNDARY)
+            rows.append(_END)
         return rows
 
 

@@ -16,6 +16,7 @@ from service.engine.cpu import usable_cpus
 from service.engine.embedder import Embedder
 from service.engine.observer import EngineObserver, Unobserved
 from service.errors import ErrorType, ServiceError
+from service.memory import Memory
 from service.settings import Settings
 
 OpenBackend = Callable[[Path, int, Precision], Backend]
@@ -33,6 +34,7 @@ class Registry:
     ) -> None:
         """observer_of: who hears of the engine of the model with this name."""
         self.settings = settings
+        self.memory = Memory(settings.held_bytes)
         self.num_threads = settings.threads or max(1, usable_cpus() // settings.workers)
         # What they do holds the interpreter's lock nearly all the time: more threads would not help.
         self.workers = ThreadPoolExecutor(self.num_threads, thread_name_prefix="polyseme-worker")

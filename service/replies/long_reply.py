@@ -18,9 +18,10 @@ PIECE_BYTES = 1024 * 1024
 
 
 def gathered(parts: Iterable[Piece]) -> deque[Piece]:
-    """Return the parts in pieces worth sending: small ones are joined, large ones stay as they are.
+    """Return the parts in pieces worth sending: small ones are joined, large ones cut without a copy.
 
-    This copies, so call it on a worker thread. A memoryview is one of bytes (format "B").
+    A piece that the kernel does not take at once is copied into the connection's buffer, on the event loop.
+    Joining copies too, so call this on a worker thread. A memoryview is one of bytes (format "B").
     """
     pieces: deque[Piece] = deque()
     small: list[Piece] = []
@@ -37,7 +38,8 @@ def gathered(parts: Iterable[Piece]) -> deque[Piece]:
             join_small()
             num_small_bytes = 0
         if is_large:
-            pieces.append(part)
+            whole = memoryview(part)
+            pieces.extend(whole[start : start + PIECE_BYTES] for start in range(0, len(part), PIECE_BYTES))
         else:
             small.append(part)
             num_small_bytes += len(part)
@@ -49,8 +51,8 @@ class LongReply(Response):
     """A reply of one or more pieces; each is let go of when it is sent."""
 
     def __init__(self, pieces: deque[Piece], media_type: str) -> None:
-        num_bytes = sum(map(len, pieces))
-        super().__init__(headers={"Content-Length": str(num_bytes)}, media_type=media_type)
+        self.num_bytes = sum(map(len, pieces))
+        super().__init__(headers={"Content-Length": str(self.num_bytes)}, media_type=media_type)
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,14 +37,26 @@ FORM_BYTES = 16384
 """What surrounds them all, at most: in .npz the names and shapes of a dozen arrays."""
 
 
-def check_reply_size(
+def reply_size(
     body: EmbedRequest, form: str, heading: Heading, tokenized: Sequence[Tokenized], max_bytes: int
-) -> None:
-    """Raise ServiceError when the reply could have more bytes than `max_bytes`."""
+) -> int:
+    """Return an upper estimate of the reply's bytes. Raises ServiceError when it is above `max_bytes`."""
     num_bytes = estimated_bytes(body, form, heading, tokenized)
     if num_bytes > max_bytes:
         message = f"expected a reply of at most {max_bytes} bytes, got a request for up to {num_bytes}"
         raise ServiceError(ErrorType.reply_too_large, f"{message}: {_advice(body, form, heading)}")
+    return num_bytes
+
+
+def tokens_bytes(tokenized: Sequence[Tokenized], beside_bytes: int) -> int:
+    """Return an upper estimate of a JSON of tokens alone, with so many bytes beside each."""
+    num_characters = sum(sum(tokens.ends) - sum(tokens.starts) for tokens in tokenized)
+    num_tokens = sum(map(len, tokenized))
+    return (
+        num_tokens * (SPAN_BYTES + beside_bytes)
+        + num_characters * CHARACTER_BYTES
+        + INPUT_BYTES * len(tokenized)
+    )
 
 
 def estimated_bytes(body: EmbedRequest, form: str, heading: Heading, tokenized: Sequence[Tokenized]) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,9 +18,10 @@ from service.replies import accept, arrow, npz
 from service.replies.accept import JSON, accepted
 from service.replies.answers import Heading, Result, answers, mark_name
 from service.replies.json_body import json_parts
-from service.replies.long_reply import LongReply, Piece, gathered
+from service.replies.long_reply import Piece
 from service.replies.pooling import check_touching
-from service.replies.size import check_reply_size
+from service.replies.size import reply_size
+from service.replies.written import written
 from service.schemas import EmbedReply, EmbedRequest
 from service.work import Work, attended
 
@@ -34,7 +32,6 @@ ERRORS = documented(
     ErrorType.unknown_task,
     ErrorType.wrong_model,
     ErrorType.not_acceptable,
-    ErrorType.reply_too_large,
 )
 
 EXAMPLE = {
@@ -77,18 +74,15 @@ async def embed(request: Request) -> Response:
     heading = Heading(embedder.name, embedder.dimension, embedder.num_layers, choice)
 
     def check(tokenized: Sequence[Tokenized]) -> None:
-        check_reply_size(body, form, heading, tokenized, registry.settings.max_reply_bytes)
+        num_bytes = reply_size(body, form, heading, tokenized, registry.settings.max_reply_bytes)
+        work.held.reserve(num_bytes)
         for i, spans in enumerate(body.spans or ()):
             check_touching(spans, tokenized[i], f"spans[{i}]")
 
     # Several mixes are of one run, which gives every layer.
     mix = choice if isinstance(choice, Mix) else None
     encoded = await attended(request, embedder.encode(body.inputs, mix, request=work, check=check))
-    started_s = time.monotonic()
-    loop = asyncio.get_running_loop()
-    pieces = await loop.run_in_executor(registry.workers, _pieces, body, form, heading, encoded)
-    work.timings.serialize_s = time.monotonic() - started_s
-    return LongReply(pieces, form)
+    return await written(request, work, lambda: _parts(body, form, heading, encoded), form)
 
 
 def _check_together(body: EmbedRequest, form: str) -> None:
@@ -104,12 +98,12 @@ def _check_together(body: EmbedRequest, form: str) -> None:
     check_spans(body.spans, body.inputs)
 
 
-def _pieces(body: EmbedRequest, form: str, heading: Heading, encoded: Sequence[Result]) -> deque[Piece]:
+def _parts(body: EmbedRequest, form: str, heading: Heading, encoded: Sequence[Result]) -> Iterable[Piece]:
     """Return the body of the reply; this runs on a worker thread."""
     marks, told = mark_name(body), answers(body, heading.choice, encoded)
     match form:
         case accept.ARROW:
-            return gathered(arrow.arrow_parts(heading, marks, told, body.dtype))
+            return arrow.arrow_parts(heading, marks, told, body.dtype)
         case accept.NPZ:
-            return gathered(npz.npz_parts(heading, marks, body.inputs, told))
-    return gathered(json_parts(heading, marks, told, body.encoding))
+            return npz.npz_parts(heading, marks, body.inputs, told)
+    return json_parts(heading, marks, told, body.encoding)

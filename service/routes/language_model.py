@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from model.tokenizer import Tokenized
 from service.body import read_json
 from service.cloze import PLACEHOLDER, Context, Gap, check_candidates, find_gap, to_read
 from service.engine.embedder import Embedder
@@ -19,11 +19,17 @@ from service.language_model import Ranked, ranking, score_reply
 from service.language_model_schemas import DEFAULT_TOP, ClozeReply, ClozeRequest, ScoreReply, ScoreRequest
 from service.openapi import json_body
 from service.proposals import Proposal, shortlist, shortlist_size
+from service.replies.accept import JSON
+from service.replies.size import tokens_bytes
+from service.replies.written import written
 from service.work import Work, attended
 
 router = APIRouter(tags=["language model"])
 
-ERRORS = documented(*ENGINE_ERRORS)
+ERRORS = documented(*ENGINE_ERRORS, ErrorType.no_softmax)
+
+TOKEN_BYTES = 32
+"""What a token of /v1/score has beside its text and span: two numbers."""
 
 SCORE_EXAMPLE = {"inputs": ["She sat on the bank of the river.", ["강에서", "배를", "탔다"]]}
 CLOZE_EXAMPLE = {"text": "얼굴에 ____ 가득해서", "candidates": ["화색이", "슬픔이", "정색이"]}
@@ -41,19 +47,21 @@ async def score(request: Request) -> Response:
 
     Natural logarithms. Each direction predicts every token and one boundary: forward, that the sentence ends
     after its last token; backward, that it begins before its first. Tokens that the vocabulary does not have
-    are all scored alike, as an unknown one; `num_unknown` counts them.
+    are all scored alike, as an unknown one; `num_unknown` counts them. A model that was imported without its
+    softmax scores nothing: 409.
     """
     registry: Registry = request.app.state.registry
     work = Work.of(request)
     body = await read_json(request, ScoreRequest)
     embedder = registry.embedder(body.model)
+    embedder.check_softmax("model")
     check_inputs(body.inputs, registry.settings.max_inputs, registry.settings.max_characters)
-    scored = await attended(request, embedder.score(body.inputs, request=work))
-    loop = asyncio.get_running_loop()
-    started_s = time.monotonic()
-    content = await loop.run_in_executor(registry.workers, score_reply, embedder.name, body.inputs, scored)
-    work.timings.serialize_s = time.monotonic() - started_s
-    return Response(content, media_type="application/json")
+
+    def check(tokenized: Sequence[Tokenized]) -> None:
+        work.held.reserve(tokens_bytes(tokenized, TOKEN_BYTES))
+
+    scored = await attended(request, embedder.score(body.inputs, request=work, check=check))
+    return await written(request, work, lambda: [score_reply(embedder.name, body.inputs, scored)], JSON)
 
 
 @router.post(
@@ -70,12 +78,14 @@ async def cloze(request: Request) -> Response:
     shorter one wins; compare like with like. Proposals are single pieces of the vocabulary, a word or a part
     of one, at most `top`. They come from a shortlist of what both directions expect at the blank, and then
     have the same numbers as if they had been candidates. All filled-in texts together must fit the server's
-    queue: send the sentence, not its document.
+    queue: send the sentence, not its document. A model that was imported without its softmax fills no blank:
+    409.
     """
     registry: Registry = request.app.state.registry
     work = Work.of(request)
     body = await read_json(request, ClozeRequest)
     embedder = registry.embedder(body.model)
+    embedder.check_softmax("model")
     if body.candidates is not None and body.top is not None:
         message = "expected at most one of candidates and top, got both"
         raise ServiceError(ErrorType.invalid_request, message, "top")

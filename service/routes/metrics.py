@@ -50,4 +50,4 @@ def present(app: FastAPI) -> None:
     drain = app.state.drain
     is_ready = registry.is_ready and not drain.has_begun
     depths = [(embedder.name, embedder.queue_depth) for embedder in registry.embedders]
-    app.state.metrics.present(is_ready, drain.num_in_flight, depths)
+    app.state.metrics.present(is_ready, drain.num_in_flight, registry.memory.held_bytes, depths)

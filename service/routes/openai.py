@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import deque
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
@@ -16,7 +13,7 @@ from service.engine.embedder import Embedder
 from service.engine.registry import Registry
 from service.error_formats import OPENAI
 from service.errors import ENGINE_ERRORS, ErrorType, documented
-from service.foreign_texts import Texts, check_dimensions, check_reply, mean_vectors
+from service.foreign_texts import Texts, check_dimensions, mean_vectors, reserve_reply
 from service.mixes import Mix, MixStore, average, named_mix
 from service.openai_schemas import (
     OpenAIEmbeddingsReply,
@@ -26,17 +23,17 @@ from service.openai_schemas import (
 )
 from service.openapi import json_body
 from service.replies import wire
-from service.replies.long_reply import LongReply, Piece, gathered
+from service.replies.accept import JSON
 from service.replies.pooling import normalized
 from service.replies.size import JSON_NUMBER_BYTES
+from service.replies.wire import Pieces
+from service.replies.written import written
 from service.schemas import Encoding
 from service.work import Work
 
 router = APIRouter(tags=["OpenAI"])
 
-ERRORS = documented(
-    *ENGINE_ERRORS, ErrorType.unknown_task, ErrorType.wrong_model, ErrorType.reply_too_large, told=OPENAI
-)
+ERRORS = documented(*ENGINE_ERRORS, ErrorType.unknown_task, ErrorType.wrong_model, told=OPENAI)
 
 BASE64_VALUE_BYTES = 4 * 4 / 3
 """Of a float32."""
@@ -55,20 +52,15 @@ EXAMPLE = {"model": "enko", "input": ["The bank lent him money.", "강에서 배
 async def embeddings(request: Request) -> Response:
     """Return one vector for each text: the mean of its tokens, the layers mixed as `model` says, scaled to
     length 1."""
-    registry: Registry = request.app.state.registry
     work = Work.of(request)
     body = await read_json(request, OpenAIEmbeddingsRequest)
     embedder, mix = await _model(request, body.model)
     check_dimensions(body.dimensions, embedder)
     texts, encoding = Texts.of("input", body.input), body.encoding_format or "float"
     value_bytes = JSON_NUMBER_BYTES if encoding == "float" else BASE64_VALUE_BYTES
-    check_reply(request, embedder, len(texts.texts), value_bytes)
+    reserve_reply(request, work, embedder, len(texts.texts), value_bytes)
     encoded = await texts.encoded(request, embedder, mix, work)
-    started_s = time.monotonic()
-    loop = asyncio.get_running_loop()
-    pieces = await loop.run_in_executor(registry.workers, _reply, body.model, encoding, encoded)
-    work.timings.serialize_s = time.monotonic() - started_s
-    return LongReply(pieces, "application/json")
+    return await written(request, work, lambda: _reply(body.model, encoding, encoded), JSON)
 
 
 @router.get(
@@ -125,7 +117,7 @@ def _described(registry: Registry, model: str) -> OpenAIModel:
     return OpenAIModel(id=model, object="model", created=registry.opened_s, owned_by="polyseme")
 
 
-def _reply(model: str, encoding: Encoding, encoded: Sequence[tuple[Tokenized, Floats]]) -> deque[Piece]:
+def _reply(model: str, encoding: Encoding, encoded: Sequence[tuple[Tokenized, Floats]]) -> Pieces:
     """Return the body of the reply; this runs on a worker thread."""
     num_tokens = sum(sum(tokenized.visible) for tokenized, _ in encoded)
     document = {
@@ -135,7 +127,7 @@ def _reply(model: str, encoding: Encoding, encoded: Sequence[tuple[Tokenized, Fl
     }
     vectors_BD = normalized(mean_vectors(encoded)).astype("<f4", copy=False)
     data = wire.listed(_embedding(i, vector_D, encoding) for i, vector_D in enumerate(vectors_BD))
-    return gathered(wire.with_field(document, "data", data))
+    return wire.with_field(document, "data", data)
 
 
 def _embedding(index: int, vector_D: Floats, encoding: Encoding) -> list[bytes]:

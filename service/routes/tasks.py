@@ -5,8 +5,6 @@ How they are learned is in task_fits.py.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -21,6 +19,7 @@ from service.engine.embedder import Embedder
 from service.engine.registry import Registry
 from service.errors import ErrorType, ServiceError
 from service.openapi import json_body
+from service.replies.written import written
 from service.task_store.records import TaskSummary
 from service.tasks.documentation import (
     LIST_ERRORS,
@@ -33,7 +32,7 @@ from service.tasks.documentation import (
 )
 from service.tasks.examples import checked_items
 from service.tasks.learned_tasks import LearnedTasks, mix_of, path_name, uploaded_task, wrong_model
-from service.tasks.predictions import check_predictions_size, predictions_reply
+from service.tasks.predictions import predictions_reply, predictions_size
 from service.tasks.schemas import Predictions, TaskDocument, TaskEntry, TaskList
 from service.work import Work, attended
 
@@ -135,7 +134,7 @@ async def predict(request: Request, name: str) -> Response:
     embedder = _model_of(task, registry, body.model)
     items = checked_items(body.inputs, registry.settings.max_inputs, registry.settings.max_characters)
     num_rows = sum(item.num_rows for item in items)
-    check_predictions_size(task, num_rows, registry.settings.max_reply_bytes)
+    work.held.reserve(predictions_size(task, num_rows, registry.settings.max_reply_bytes))
 
     def check(tokenized: Sequence[Tokenized]) -> None:
         for i, (item, tokens) in enumerate(zip(items, tokenized, strict=True)):
@@ -143,11 +142,7 @@ async def predict(request: Request, name: str) -> Response:
 
     texts = [item.text for item in items]
     encoded = await attended(request, embedder.encode(texts, mix_of(task), request=work, check=check))
-    started_s = time.monotonic()
-    loop = asyncio.get_running_loop()
-    content = await loop.run_in_executor(registry.workers, predictions_reply, task, items, encoded)
-    work.timings.serialize_s = time.monotonic() - started_s
-    return Response(content, media_type=JSON)
+    return await written(request, work, lambda: [predictions_reply(task, items, encoded)], JSON)
 
 
 def _model_of(task: Task, registry: Registry, named: str | None) -> Embedder:

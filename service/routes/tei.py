@@ -5,9 +5,7 @@ TEI serves one model and its requests name none: with several bundles, these pat
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,14 +20,15 @@ from service.engine.registry import Registry
 from service.engine.sentences import NUM_BOUNDARIES
 from service.error_formats import TEI
 from service.errors import ErrorType, ServiceError, documented
-from service.foreign_texts import Texts, check_dimensions, check_reply, mean_vectors, visible_vectors
+from service.foreign_texts import Texts, check_dimensions, mean_vectors, reserve_reply, visible_vectors
 from service.mixes import average
 from service.openapi import json_body
 from service.replies import wire
-from service.replies.long_reply import LongReply, gathered
+from service.replies.accept import JSON
 from service.replies.pooling import normalized
-from service.replies.size import JSON_NUMBER_BYTES
+from service.replies.size import JSON_NUMBER_BYTES, tokens_bytes
 from service.replies.wire import Pieces
+from service.replies.written import written
 from service.tei_schemas import (
     TEIEmbedAllRequest,
     TEIEmbedRequest,
@@ -53,14 +52,18 @@ _TEXT_ERRORS = (
     ErrorType.too_many_inputs,
     ErrorType.input_too_long,
     ErrorType.too_many_tokens,
+    ErrorType.reply_too_large,
+    ErrorType.memory_full,
     ErrorType.internal_error,
     ErrorType.not_ready,
     ErrorType.deadline_exceeded,
 )
 _ENGINE_ERRORS = (*_TEXT_ERRORS, ErrorType.queue_full, ErrorType.engine_failed)
-TEXT_ERRORS = documented(*_TEXT_ERRORS, told=TEI)
-SIMILARITY_ERRORS = documented(*_ENGINE_ERRORS, told=TEI)
-ERRORS = documented(*_ENGINE_ERRORS, ErrorType.reply_too_large, told=TEI)
+TOKENIZE_ERRORS = documented(*_TEXT_ERRORS, ErrorType.no_softmax, told=TEI)
+ERRORS = documented(*_ENGINE_ERRORS, told=TEI)
+
+TOKEN_BYTES = 64
+"""What a token of /tokenize has beside its text and span: its id and the names of its fields."""
 
 EXAMPLE = {"inputs": ["The bank lent him money.", "강에서 배를 탔다"]}
 SIMILARITY_EXAMPLE = {
@@ -92,14 +95,14 @@ async def embed(request: Request) -> Response:
     embedder = _served(request)
     check_dimensions(body.dimensions, embedder)
     texts = Texts.of("inputs", body.inputs)
-    check_reply(request, embedder, len(texts.texts), JSON_NUMBER_BYTES)
+    reserve_reply(request, work, embedder, len(texts.texts), JSON_NUMBER_BYTES)
     encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work)
 
     def reply() -> Pieces:
         vectors_BD = mean_vectors(encoded)
         return wire.numbers(normalized(vectors_BD) if body.normalize else vectors_BD)
 
-    return await _sent(request, work, reply)
+    return await written(request, work, reply, JSON)
 
 
 @router.post(
@@ -121,13 +124,15 @@ async def embed_all(request: Request) -> Response:
 
     def check(tokenized: Sequence[Tokenized]) -> None:
         num_vectors = sum(sum(tokens.visible) for tokens in tokenized)
-        check_reply(request, embedder, num_vectors, JSON_NUMBER_BYTES)
+        reserve_reply(request, work, embedder, num_vectors, JSON_NUMBER_BYTES)
 
     texts = Texts.of("inputs", body.inputs)
     encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work, check)
-    return await _sent(
-        request, work, lambda: wire.listed(wire.numbers(visible_vectors(*text)) for text in encoded)
-    )
+
+    def reply() -> Pieces:
+        return wire.listed(wire.numbers(visible_vectors(*text)) for text in encoded)
+
+    return await written(request, work, reply, JSON)
 
 
 @router.post(
@@ -135,17 +140,22 @@ async def embed_all(request: Request) -> Response:
     name="tei_tokenize",
     summary="Tokenise texts, as TEI does",
     response_model=None,
-    responses={200: {"model": list[list[TEIToken]]}, **TEXT_ERRORS},
+    responses={200: {"model": list[list[TEIToken]]}, **TOKENIZE_ERRORS},
     openapi_extra=json_body(TEITokenizeRequest, EXAMPLE),
 )
 async def tokenize(request: Request) -> Response:
-    """Return the tokens of each text. Those of white space alone are left out, as in every reply."""
+    """Return the tokens of each text. Those of white space alone are left out, as in every reply.
+
+    The words of a model that was imported without its softmax have no ids: 409.
+    """
     work = Work.of(request)
     body = await read_json(request, TEITokenizeRequest)
     embedder = _served(request)
+    embedder.check_softmax()
     texts = Texts.of("inputs", body.inputs)
     tokenized = await texts.tokenized(request, embedder, work)
     _check_size(request, tokenized)
+    work.held.reserve(tokens_bytes(tokenized, TOKEN_BYTES))
 
     def reply() -> Pieces:
         boundary = embedder.vocabulary[BOUNDARY_ID] if body.add_special_tokens else None
@@ -153,7 +163,7 @@ async def tokenize(request: Request) -> Response:
         lists = ([orjson.dumps(_tokens(text, tokens, boundary))] for text, tokens in pairs)
         return wire.listed(lists)
 
-    return await _sent(request, work, reply)
+    return await written(request, work, reply, JSON)
 
 
 @router.post(
@@ -161,7 +171,7 @@ async def tokenize(request: Request) -> Response:
     name="tei_similarity",
     summary="Compare a text with others, as TEI does",
     response_model=None,
-    responses={200: {"model": list[float]}, **SIMILARITY_ERRORS},
+    responses={200: {"model": list[float]}, **ERRORS},
     openapi_extra=json_body(TEISimilarityRequest, SIMILARITY_EXAMPLE),
 )
 async def similarity(request: Request) -> Response:
@@ -171,7 +181,7 @@ async def similarity(request: Request) -> Response:
     embedder = _served(request)
     texts = Texts([body.inputs.source_sentence, *body.inputs.sentences], _similarity_place)
     encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work)
-    return await _sent(request, work, lambda: wire.numbers(_cosines(mean_vectors(encoded))))
+    return await written(request, work, lambda: wire.numbers(_cosines(mean_vectors(encoded))), JSON)
 
 
 @router.get(
@@ -205,16 +215,6 @@ async def info(request: Request) -> TEIInfo:
 def _served(request: Request) -> Embedder:
     registry: Registry = request.app.state.registry
     return registry.embedder(next(iter(registry.names), None))
-
-
-async def _sent(request: Request, work: Work, reply: Callable[[], Pieces]) -> Response:
-    """Make the body of the reply on a worker thread."""
-    registry: Registry = request.app.state.registry
-    loop = asyncio.get_running_loop()
-    started_s = time.monotonic()
-    pieces = await loop.run_in_executor(registry.workers, lambda: gathered(reply()))
-    work.timings.serialize_s = time.monotonic() - started_s
-    return LongReply(pieces, "application/json")
 
 
 def _check_size(request: Request, tokenized: Sequence[Tokenized]) -> None:

@@ -87,7 +87,6 @@ PREDICT_ERRORS = documented(
     ErrorType.task_not_found,
     ErrorType.wrong_model,
     ErrorType.no_head,
-    ErrorType.reply_too_large,
     ErrorType.store_unavailable,
 )
 

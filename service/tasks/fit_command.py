@@ -86,7 +86,7 @@ def _learned(
         loop = asyncio.get_running_loop()
         share = FairShare(lambda: False, is_cancelled.is_set)
         engine = Engine(registry.embedder(None), loop, share, is_cancelled.is_set)
-        fitting = Fitting(name, engine, allocate, report)
+        fitting = Fitting(name, engine, allocate, report, registry.num_threads)
         with ThreadPoolExecutor(1) as thread:
             try:
                 return await loop.run_in_executor(thread, fitting.run, train, dev)

@@ -155,7 +155,8 @@ class _Job:
 
         share = FairShare(lambda: anybody_asks(self._registry.embedders), is_cancelled)
         engine = Engine(self._embedder, self._loop, share, is_cancelled)
-        return Fitting(self._name, engine, _in_memory, lease.report).run(self._examples)
+        fitting = Fitting(self._name, engine, _in_memory, lease.report, self._registry.num_threads)
+        return fitting.run(self._examples)
 
 
 def _in_memory(shape: tuple[int, int, int]) -> Floats:

@@ -4,8 +4,9 @@ optimisation. It blocks, for seconds to minutes; each fit has a thread of its ow
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model.tasks.examples import Examples as FeatureExamples
 from model.tasks.task import Task
@@ -20,12 +21,15 @@ EMBEDDING_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """One fit. `report` is told the progress, 0 to 1, and what is being done."""
+    """One fit. `report` is told the progress, 0 to 1, and what is being done; num_threads share the
+    optimisation."""
 
     name: str
     engine: Engine
     allocate: Allocate
     report: Callable[[float, str], None]
+    num_threads: int
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, examples: Examples, dev: Examples | None = None) -> Task:
         """Return the task. dev: what it is judged on, instead of a part of the examples.
@@ -50,6 +54,7 @@ class Fitting:
             examples.words,
             groups=examples.groups,
             dev=judged,
+            num_threads=self.num_threads,
             progress=lambda share: self.report(
                 EMBEDDING_SHARE + (1 - EMBEDDING_SHARE) * share, "learning the mix and the head"
             ),
@@ -68,6 +73,7 @@ class Fitting:
         return pooled_features(examples, self.engine, self.allocate, progress)
 
     def _is_cancelled(self) -> bool:
-        """Asked many times a second while it computes: the moment to rest."""
-        self.engine.share.rest()
+        """Asked many times a second while it computes: the moment to rest, for all threads at once."""
+        with self._asking:
+            self.engine.share.rest()
         return self.engine.is_cancelled()

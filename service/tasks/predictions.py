@@ -71,8 +71,8 @@ BYTES_OF_A_PROBABILITY = 32
 """In JSON, with its label."""
 
 
-def check_predictions_size(task: Task, num_rows: int, max_bytes: int) -> None:
-    """Raise ServiceError when a reply for so many rows would be larger than the server sends."""
+def predictions_size(task: Task, num_rows: int, max_bytes: int) -> int:
+    """Return about how many bytes a reply for so many rows has. Raises ServiceError above `max_bytes`."""
     num_bytes = num_rows * max(len(task.labels), 1) * BYTES_OF_A_PROBABILITY
     if num_bytes > max_bytes:
         message = (
@@ -80,3 +80,4 @@ def check_predictions_size(task: Task, num_rows: int, max_bytes: int) -> None:
             f"predictions of {len(task.labels)} labels"
         )
         raise ServiceError(ErrorType.reply_too_large, message, "inputs")
+    return num_bytes

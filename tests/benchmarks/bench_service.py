@@ -13,11 +13,8 @@ import io
 import json
 import random
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,13 +27,14 @@ from service.mixes import Mix
 from service.settings import Settings
 from service.work import Work
 from tests.benchmarks.bench_inference import MATMUL_SIZE, best_of, matmul_session
-from tests.benchmarks.load import Answer, Call, Client, Floats, ask_all, ask_at_rate, ask_for, assert_near
+from tests.benchmarks.load import Answer, Call, Client, Floats, ask_all, ask_for, assert_near
 from tests.benchmarks.server_process import ROOT, ServerProcess, server_process
+from tests.benchmarks.service_documents import documents
+from tests.benchmarks.service_overload import overload
 
+SECTIONS = ("bulk", "latency", "documents", "overload")
 NUM_CLIENTS = 8
 SENTENCES_PER_CALL = 32
-LONG_DOCUMENT_TOKENS = 20_000
-OVERLOAD = 10
 
 Expected = tuple[int, Floats]  # of one sentence: its tokens, boundaries included, and its vectors (T, D)
 
@@ -210,85 +208,12 @@ def parts(server: ServerProcess, inside: InProcess) -> None:
     print(f"| all else: HTTP, JSON, threads, the client | {total - sum(medians.values()):.2f} |")
 
 
-def documents(server: ServerProcess, inside: InProcess) -> None:
-    words = " ".join(corpus()).split()
-    text = " ".join(words * (LONG_DOCUMENT_TOKENS // len(words) + 1))
-    short = corpus()[:8]
-    short_calls = [embed_call([text], [one]) for text, one in zip(short, inside.expected(short), strict=True)]
-    quiet = ask_for(server.host, server.port, short_calls, 1, 5)
-    print("\n### One long document, and short requests beside it\n")
-    print("| tokens | s | us a token | short beside it: p50 ms | slowest ms |\n|---:|---:|---:|---:|---:|")
-    took = [answer.took_s * 1e3 for answer in quiet]
-    print(f"| none | | | {statistics.median(took):.0f} | {max(took):.0f} |")
-    for share in (1 / 16, 1 / 4, 1):
-        document = text[: round(len(text) * share * 0.8)]
-        expected = inside.expected([document])
-        call = embed_call([document], expected)
-        alone = Client(server.host, server.port).ask(call)
-        with ThreadPoolExecutor(1) as elsewhere:
-            beside = elsewhere.submit(Client(server.host, server.port).ask, call)
-            client = Client(server.host, server.port)
-            among: list[Answer] = []
-            while not beside.done():
-                among.append(client.ask(short_calls[len(among) % len(short_calls)]))
-        assert {answer.status for answer in [alone, beside.result(), *among]} == {200}
-        took = [answer.took_s * 1e3 for answer in among]
-        print(
-            f"| {call.num_tokens:,} | {alone.took_s:.2f} | {alone.took_s / call.num_tokens * 1e6:.0f} "
-            f"| {statistics.median(took):.0f} | {max(took):.0f} |"
-        )
-
-
-@contextmanager
-def watched_memory(server: ServerProcess) -> Iterator[list[float]]:
-    """Yield the server's resident MB, one value each second."""
-    seen: list[float] = []
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(1):
-            seen.append(server.resident_mb)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        thread.join()
-
-
-def overload(server: ServerProcess, inside: InProcess, duration_s: float) -> None:
-    texts = corpus()[:SENTENCES_PER_CALL]
-    call = embed_call(texts, inside.expected(texts), "base64")
-    warm = ask_for(server.host, server.port, [call], NUM_CLIENTS, 5)
-    rate = per_s(warm) / call.num_tokens
-    before_ms = quantiles_ms(warm)[0]
-    with watched_memory(server) as resident_mb:
-        answers = ask_at_rate(server.host, server.port, [call], OVERLOAD * rate, 256, duration_s)
-    after = Client(server.host, server.port).ask(call)
-    good = [answer for answer in answers if answer.status == 200]
-    refused = [answer for answer in answers if answer.status == 429]
-    half = len(resident_mb) // 2
-    print(f"\n### Overload: {OVERLOAD} times what it can take, for {duration_s:.0f} s\n")
-    print("| | |\n|---|---:|")
-    print(f"| requests a second: capacity | {rate:.1f} |")
-    print(f"| asked | {len(answers) / duration_s:.1f} |")
-    print(f"| answered, every value right | {len(good) / duration_s:.1f} |")
-    print(f"| refused with 429 | {len(refused) / duration_s:.1f} |")
-    print(f"| anything else | {len(answers) - len(good) - len(refused)} |")
-    print(f"| resident MB: largest in the first half | {max(resident_mb[:half]):.0f} |")
-    print(f"| resident MB: largest in the second half | {max(resident_mb[half:]):.0f} |")
-    print(f"| ms of a request before, one of {NUM_CLIENTS} clients | {before_ms:.0f} |")
-    print(f"| ms of the first request after | {after.took_s * 1e3:.0f} |")
-    assert after.status == 200
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="of overload; of each latency: a sixth")
     parser.add_argument("--rounds", type=int, default=3, help="of bulk; the best counts")
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, default=SECTIONS)
     options = parser.parse_args()
     settings: Any = {"precision": options.precision}
     matmul_s = best_of(5, {"matmul": matmul_session(2)})["matmul"]
@@ -297,11 +222,17 @@ def main() -> None:
     inside = InProcess(Settings(**settings))
     with server_process("--precision", options.precision) as server:
         print(f"Ready after {server.started_in_s:.2f} s, resident {server.resident_mb:.0f} MB.\n")
-        bulk(server, inside, options.rounds)
-        latency(server, inside, options.seconds / 6)
-        parts(server, inside)
-        documents(server, inside)
-        overload(server, inside, options.seconds)
+        if "bulk" in options.only:
+            bulk(server, inside, options.rounds)
+        if "latency" in options.only:
+            latency(server, inside, options.seconds / 6)
+            parts(server, inside)
+        if "documents" in options.only:
+            texts = corpus()
+            documents(server, texts, lambda text: embed_call([text], inside.expected([text])), options.rounds)
+        if "overload" in options.only:
+            texts = corpus()[:SENTENCES_PER_CALL]
+            overload(server, embed_call(texts, inside.expected(texts)), options.seconds)
     inside.close()
 
 

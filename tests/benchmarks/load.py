@@ -83,27 +83,6 @@ def ask_for(host: str, port: int, calls: Sequence[Call], num_clients: int, durat
     return _together([partial(client, n * step) for n in range(num_clients)])
 
 
-def ask_at_rate(
-    host: str, port: int, calls: Sequence[Call], per_s: float, num_clients: int, duration_s: float
-) -> list[Answer]:
-    """Ask at a fixed rate, whatever the answers: each client has its own times, and skips none.
-
-    A client whose answer is late asks its next at once, so num_clients must be large enough.
-    """
-    first_s = time.perf_counter()
-
-    def client(number: int) -> list[Answer]:
-        connection, answers = Client(host, port), []
-        for i in range(number, int(per_s * duration_s), num_clients):
-            time.sleep(max(0.0, first_s + i / per_s - time.perf_counter()))
-            if time.perf_counter() - first_s > duration_s:
-                break
-            answers.append(connection.ask(calls[i % len(calls)]))
-        return answers
-
-    return _together([partial(client, number) for number in range(num_clients)])
-
-
 def assert_near(found: Floats, expected: Floats, tolerance: float = TOLERANCE) -> None:
     """Raise AssertionError unless shapes are equal and every value is as near as stated."""
     assert found.shape == expected.shape, f"expected the shape {expected.shape}, got {found.shape}"

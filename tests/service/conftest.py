@@ -18,6 +18,7 @@ from service.server import Server, bind
 from service.settings import Settings
 from service.task_store.store import TaskStore
 from service.task_store.target import SQLiteFile, StoreTarget, postgresql
+from tests.patience import PATIENCE_S
 from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
 from tests.service.postgresql_server import PostgreSQLServer
 
@@ -39,7 +40,7 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
             assert thread.is_alive(), "the server ended before it had started"
             thread.join(timeout=0.005)
         port = listening.getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             yield client
     finally:
         server.should_exit = True
@@ -48,7 +49,9 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 def fake_settings(**changes: object) -> Settings:
-    return Settings(**{"bundle": (Path("fake"),), "threads": 1, **changes})  # type: ignore[arg-type]
+    """Return settings with which a test alone says when an engine hangs, not a busy machine."""
+    patient = {"bundle": (Path("fake"),), "threads": 1, "stall_ms": 600_000, "hang_ms": 600_000}
+    return Settings(**{**patient, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def serving_runtime(runtime: FakeRuntime, **changes: object) -> Iterator[httpx.C
         yield client
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Return as soon as the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -21,6 +21,7 @@ import numpy as np
 from model.files import Precision
 from model.tokenizer import UNKNOWN_ID, Tokenized
 from service.engine.backend import Backend, Floats, Integers
+from tests.patience import PATIENCE_S
 
 NUM_LAYERS = 3
 DIMENSION = 4
@@ -92,8 +93,8 @@ class FakeAlphabet:
             char_ids_NC[n, : len(surface)] = list(map(ord, surface))
         return char_ids_NC
 
-    def boundary_row(self) -> Integers:
-        return np.array([-1], dtype=np.int32)
+    def boundary_rows(self) -> Integers:
+        return np.array([[-1], [-1]], dtype=np.int32)
 
 
 class FakeRuntime:
@@ -114,7 +115,7 @@ class FakeRuntime:
         self.nan_on: float | None = None
         self.queue_depth: Callable[[], int] = lambda: 0  # of the server before it, in tokens
 
-    def token_vectors(self, char_ids_NC: Integers) -> Floats:
+    def token_vectors(self, char_ids_NC: Integers, word_ids_N: Integers | None = None) -> Floats:
         self.cnn_runs.append(len(char_ids_NC))
         vectors_ND: Floats = char_ids_NC.sum(axis=1, keepdims=True).astype(np.float32)
         return vectors_ND
@@ -140,7 +141,7 @@ class FakeRuntime:
         self, forward_TBD: Floats, backward_TBD: Floats, lengths_B: Integers, state_SR2BH: Floats
     ) -> tuple[Floats, Floats]:
         self.running.set()
-        assert self.may_run.wait(timeout=30)
+        assert self.may_run.wait(PATIENCE_S)
         self.batches.append(lengths_B.tolist())
         if self.raises_on is not None and (forward_TBD == self.raises_on).any():
             raise RuntimeError("the fake was told to fail on secret text")

@@ -10,9 +10,10 @@ from service.engine.batcher import Batcher
 from service.engine.observer import DropCause, RestartCause
 from service.engine.outcomes import UNFINISHED, Outcome
 from service.work import Work
+from tests.patience import PATIENCE_S
 
-LONG_S = 60.0
-TIMEOUT_S = 10.0
+LONG_S = 600.0
+TIMEOUT_S = PATIENCE_S
 
 
 class Item:

@@ -16,6 +16,8 @@ from typing import Any
 
 import psycopg
 
+from tests.patience import PATIENCE_S
+
 NOBODY = 65534
 
 PASSWORD = "correct-horse"
@@ -97,7 +99,7 @@ class PostgreSQLServer:
 
     def _end(self, how: signal.Signals) -> None:
         self._server.send_signal(how)
-        self._server.wait(timeout=30)
+        self._server.wait(PATIENCE_S)
         self._log.close()
 
     @contextmanager

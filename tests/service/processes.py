@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SERVING = r"serving (?P<models>.+) on (?P<address>http://\S+) with \d+ compute threads"
@@ -54,7 +56,7 @@ class ServerProcess:
     def log(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for(self, pattern: str, timeout_s: float = 30.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout_s: float = PATIENCE_S) -> re.Match[str]:
         """Return the first match of a line, past or to come; fail when none comes."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
@@ -69,7 +71,7 @@ class ServerProcess:
                 assert not is_hopeless, f"no line has {pattern!r}:\n{self.log}"
                 self._changed.wait(left_s)
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Return the exit status, once the whole log has been read."""
         status = self.popen.wait(timeout_s)
         self._reader.join(timeout_s)
@@ -80,12 +82,12 @@ class ServerProcess:
         if self.popen.poll() is None:
             self.popen.terminate()
             try:
-                self.popen.wait(timeout=30)
+                self.popen.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.popen.kill()
                 self.popen.wait()
                 raise
-        self._reader.join(30)
+        self._reader.join(PATIENCE_S)
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def server_process(
     server = ServerProcess(*flags, variables=variables)
     try:
         address = server.wait_for(SERVING)["address"]
-        with httpx.Client(base_url=address, timeout=30) as client:
+        with httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
             yield server, client
     finally:
         server.end()

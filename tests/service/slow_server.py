@@ -34,7 +34,7 @@ def main(gate: Path, drain_s: int) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     settings = Settings(
-        bundle=(Path("fake"),), threads=1, port=0, drain_s=drain_s, stall_ms=60_000, hang_ms=60_000
+        bundle=(Path("fake"),), threads=1, port=0, drain_s=drain_s, stall_ms=600_000, hang_ms=600_000
     )
     with patch.object(server, "create_app", partial(app.create_app, open_backend=open_backend)):
         server.serve(settings)

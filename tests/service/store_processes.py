@@ -18,10 +18,9 @@ from service.task_store.records import FitOver, FitRunning, NewTask, StoreUnavai
 from service.task_store.store import AWAY_S, TaskStore
 from service.task_store.target import SQLiteFile, StoreTarget
 from service.tasks.fit_lease import FitLease
+from tests.patience import PATIENCE_S
 
 SPAWN = multiprocessing.get_context("spawn")
-
-PATIENCE_S = 30
 
 
 def new_task(name: str = "배", document: str = '{"a": "배"}', **changes: str) -> NewTask:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from service.auth import Access, needed
+from tests.patience import PATIENCE_S
 from tests.service.conftest import serving_runtime
 from tests.service.fake_backend import FakeRuntime
 
@@ -88,9 +89,17 @@ def test_changes_need_an_admin_key(locked: httpx.Client) -> None:
     assert locked.delete("/v1/embed", headers=bearer(ADMIN)).status_code == 405
 
 
+def test_no_spelling_of_a_path_needs_less_than_the_route_that_it_leads_to(locked: httpx.Client) -> None:
+    """The router's patterns also match before a line feed at the end."""
+    for path in ("/v1/tasks/x/fit%0A", "/v1/tasks/x/fi%74", "/v1/tasks/%0A/fit", "/v1/tasks/x%0A/fit%0A"):
+        reply = locked.post(path, json={}, headers=bearer(READER))
+        assert (reply.status_code, reply.json()["error"]["type"]) == (403, "forbidden"), path
+        assert locked.post(path, json={}).status_code == 401
+
+
 def test_a_body_is_not_read_before_the_key(locked: httpx.Client) -> None:
     address = (locked.base_url.host, locked.base_url.port or 0)
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE_S) as connection:
         connection.sendall(
             b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
             b"Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"

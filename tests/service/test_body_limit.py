@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.service.conftest import serving_runtime
 from tests.service.fake_backend import FakeRuntime
 
@@ -47,7 +48,7 @@ def test_a_body_over_the_limit(limited: httpx.Client) -> None:
 def test_a_body_over_the_limit_is_refused_before_it_is_sent(limited: httpx.Client) -> None:
     """Only the headers have left the client when the answer comes."""
     address = (limited.base_url.host, limited.base_url.port or 0)
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE_S) as connection:
         connection.sendall(
             b"POST /v1/embed HTTP/1.1\r\nHost: x\r\n"
             b"Content-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n"
@@ -68,7 +69,7 @@ def impatient() -> Iterator[httpx.Client]:
 def half_sent(client: httpx.Client, length: bytes) -> bytes:
     """Send the headers and half of a body; return all that comes until the server closes the connection."""
     address = (client.base_url.host, client.base_url.port or 0)
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE_S) as connection:
         connection.sendall(
             b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + length + b"\r\n\r\n"
         )
@@ -83,7 +84,7 @@ def half_sent(client: httpx.Client, length: bytes) -> bytes:
 def test_a_body_that_stops_in_the_middle_is_given_up(impatient: httpx.Client, length: bytes) -> None:
     started = time.monotonic()
     reply = half_sent(impatient, length)
-    assert 0.9 < time.monotonic() - started < 5
+    assert time.monotonic() - started > 0.9
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert b"\r\nconnection: close\r\n" in reply
     assert reply.endswith(
@@ -97,7 +98,7 @@ def test_work_that_takes_longer_than_a_body_may_is_not_cut_off() -> None:
     runtime.may_run.clear()
     with serving_runtime(runtime, body_timeout_s=1) as client:
         address = (client.base_url.host, client.base_url.port or 0)
-        with socket.create_connection(address, timeout=10) as connection:
+        with socket.create_connection(address, timeout=PATIENCE_S) as connection:
             connection.sendall(
                 b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                 b"Content-Length: 17\r\n\r\n" + GOOD
@@ -106,5 +107,5 @@ def test_work_that_takes_longer_than_a_body_may_is_not_cut_off() -> None:
             with pytest.raises(TimeoutError):
                 connection.recv(1)
             runtime.may_run.set()
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE_S)
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

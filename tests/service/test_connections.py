@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from starlette.responses import StreamingResponse
 from service.app import create_app
 from service.connections import MAX_HEAD_BYTES, without_upgrade
 from service.server import allow_many_connections
+from tests.patience import PATIENCE_S
 from tests.service.conftest import fake_settings, serving, serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
 
@@ -30,7 +32,7 @@ NUM_BYTES = 64 * 1024 * 1024
 
 
 def connect(client: httpx.Client) -> socket.socket:
-    return socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10)
+    return socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_a_request_that_never_begins_is_not_waited_for(impatient: httpx.Client, 
         started = time.monotonic()
         connection.sendall(sent)
         assert connection.recv(1) == b""
-        assert 0.9 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 0.9
 
 
 def received(connection: socket.socket) -> bytes:
@@ -74,8 +76,7 @@ def test_headers_beyond_the_limit_are_told_so(runtime: FakeRuntime) -> None:
         head = b"GET /livez HTTP/1.1\r\nHost: x\r\nX: "
         connection.sendall(head + b"a" * (MAX_HEAD_BYTES + 1 - len(head)))
         reply = received(connection)
-    assert reply.startswith(b"HTTP/1.1 400 ")
-    assert reply.endswith(b"Expected at most 65536 bytes of headers.")
+    assert reply.startswith(b"HTTP/1.1 431 ")
 
 
 def test_trailers_without_an_end_are_refused(runtime: FakeRuntime) -> None:
@@ -105,23 +106,23 @@ def test_headers_that_trickle_do_not_gain_time(impatient: httpx.Client) -> None:
         started = time.monotonic()
         connection.settimeout(0.1)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while time.monotonic() - started < 5:
+            while True:
+                assert time.monotonic() - started < PATIENCE_S
                 connection.sendall(b"G")
                 with contextlib.suppress(TimeoutError):
                     assert connection.recv(65536).startswith((b"HTTP/1.1 400 ", b""))
                     break
-        assert time.monotonic() - started < 3
 
 
 def test_an_idle_connection_is_closed_after_its_last_reply(impatient: httpx.Client) -> None:
     with connect(impatient) as connection:
+        started = time.monotonic()
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         reply = b""
         while not reply.endswith(b'{"status":"alive"}'):
             reply += connection.recv(65536)
-        started = time.monotonic()
         assert connection.recv(1) == b""
-        assert 0.8 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 0.9
 
 
 def test_a_slow_answer_is_no_idle_connection(runtime: FakeRuntime) -> None:
@@ -182,20 +183,26 @@ def large(request: pytest.FixtureRequest) -> Iterator[tuple[httpx.Client, FastAP
         yield client, app
 
 
+def server_holds(connection: socket.socket) -> bool:
+    """Return whether the server still has its end of a client's connection."""
+    ends = [f"0100007F:{end[1]:04X}" for end in (connection.getpeername(), connection.getsockname())]
+    rows = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return [*ends, "01"] in rows  # established
+
+
 def test_a_reply_that_nobody_reads_is_dropped(large: tuple[httpx.Client, FastAPI]) -> None:
     client, app = large
     with connect(client) as connection:
-        started = time.monotonic()
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
         assert app.state.drain.num_in_flight <= 1
+        assert server_holds(connection)
+        wait_until(lambda: not server_holds(connection))
         with contextlib.suppress(ConnectionResetError):
-            time.sleep(2.5)  # the reader's own slowness, which the test is about
             read = 15
             while part := connection.recv(1024 * 1024):
                 read += len(part)
             assert read < NUM_BYTES
-        assert time.monotonic() - started < 20
     wait_until(lambda: app.state.drain.num_in_flight == 0)
 
 
@@ -204,10 +211,9 @@ def test_a_reader_that_is_only_slow_gets_everything(large: tuple[httpx.Client, F
     with connect(client) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         read = 0
-        for _ in range(3):
-            time.sleep(0.7)  # slower than one time limit in all, faster than it at every step
-            for _ in range(8):
-                read += len(connection.recv(1024 * 1024))
+        for _ in range(25):
+            time.sleep(0.08)  # slower than one time limit in all, much faster than it at every step
+            read += len(connection.recv(1024 * 1024))
         while part := connection.recv(1024 * 1024):
             read += len(part)
     assert read > NUM_BYTES
@@ -217,11 +223,11 @@ def test_a_reader_that_is_only_slow_gets_everything(large: tuple[httpx.Client, F
 def test_a_client_that_goes_amid_its_reply_harms_nobody(form: str, caplog: pytest.LogCaptureFixture) -> None:
     """The connection is reset with most of a real reply unread; a slow reader's limit is far away."""
     body = json.dumps({"inputs": ["a " * 30_000] * 8, "layer": "all"}).encode()
-    settings = fake_settings(queue_tokens=1_000_000, stall_ms=60_000, hang_ms=60_000)
+    settings = fake_settings(queue_tokens=1_000_000)
     app = create_app(settings, open_fake)
     with serving(app) as client:
         with connect(client) as connection:
-            connection.settimeout(60)
+            connection.settimeout(PATIENCE_S)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             # Closing then resets, as a client that is killed does.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.__main__ import main
+from service.command_line import main
 from tests.service.processes import server_process
 from tests.service.tiny_bundle import write_tiny_bundle
 

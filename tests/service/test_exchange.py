@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.exchange import Exchange, Exchanges
+from tests.patience import PATIENCE_S
 from tests.service.conftest import fake_settings, serving, wait_until
 from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
 
@@ -53,17 +54,45 @@ def test_what_is_known_afterwards(runtime: FakeRuntime) -> None:
     assert "secret" not in repr(exchanges)
 
 
+def test_what_was_refused_before_its_route_is_counted_under_it(runtime: FakeRuntime) -> None:
+    exchanges: list[Exchange] = []
+    settings = fake_settings(
+        api_keys=("reader-key-0123456",), admin_keys=("admin-key-01234567",), max_body_bytes=10
+    )
+    app = create_app(settings, lambda folder, *_: fake_backend(folder.name, runtime))
+    app.add_middleware(Exchanges, listeners=[exchanges.append])
+    with serving(app) as client:
+        headers = {"Authorization": "Bearer reader-key-0123456"}
+        client.post("/v1/embed", json={"inputs": ["a"]})
+        client.put("/v1/tasks/secret", json={}, headers=headers)
+        client.post("/v1/embed", json={"inputs": ["a"]}, headers=headers)
+        client.head("/v1/tasks/secret/fit")
+        client.get("/secret")
+        client.options("/v1/embed")
+        app.state.drain.begin()
+        client.get("/v1/models/secret/secret", headers=headers)
+    assert [(each.status, each.error_type, each.route) for each in exchanges] == [
+        (401, "unauthorized", "/v1/embed"),
+        (403, "forbidden", "/v1/tasks/{name}"),
+        (413, "body_too_large", "/v1/embed"),
+        (401, "unauthorized", "/v1/tasks/{name}/fit"),
+        (401, "unauthorized", "unmatched"),
+        (401, "unauthorized", "/v1/embed"),
+        (503, "not_ready", "/v1/models/{model:path}"),
+    ]
+
+
 def test_a_client_that_leaves_is_known_too(runtime: FakeRuntime) -> None:
     app, exchanges = watched(runtime)
     runtime.may_run.clear()
     with serving(app) as client:
         address = (client.base_url.host, client.base_url.port or 0)
-        with socket.create_connection(address, timeout=10) as connection:
+        with socket.create_connection(address, timeout=PATIENCE_S) as connection:
             connection.sendall(
                 b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                 b'Content-Length: 17\r\n\r\n{"inputs": ["a"]}'
             )
-            assert runtime.running.wait(timeout=10)
+            assert runtime.running.wait(PATIENCE_S)
         wait_until(lambda: len(exchanges) == 1)
         runtime.may_run.set()
     assert (exchanges[0].status, exchanges[0].reply_bytes) == (499, 0)

@@ -8,7 +8,9 @@ import httpx
 import pytest
 
 from service.headers import SECURITY, server_timing
-from service.work import Timings
+from service.work import TIMEOUT_HEADER, Timings
+from tests.service.conftest import serving_runtime
+from tests.service.fake_backend import FakeRuntime
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,41 @@ def test_head_is_get_without_its_body(client: httpx.Client, path: str) -> None:
 def test_head_of_what_get_cannot_ask(client: httpx.Client) -> None:
     assert client.head("/v1/embed").status_code == 405
     assert client.head("/nothing").status_code == 404
+
+
+KEY = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("Authorization", f"Bearer {KEY}", "Bearer another"),
+        ("Authorization", "Bearer another", f"Bearer {KEY}"),
+        ("Content-Type", "application/json", "text/plain"),
+        ("Content-Encoding", "identity", "gzip"),
+        (TIMEOUT_HEADER, "1000", "2000"),
+    ],
+)
+def test_a_header_with_two_values_is_refused(name: str, first: str, second: str) -> None:
+    """Which of two keys was checked must not depend on who reads them."""
+    with serving_runtime(FakeRuntime(), api_keys=(KEY,)) as client:
+        others = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
+        headers = [pair for pair in others.items() if pair[0] != name]
+        content = b'{"inputs": ["a"]}'
+        two = [*headers, (name, first), (name.lower(), second)]
+        reply = client.post("/v1/embed", content=content, headers=two)
+        assert reply.status_code == 400
+        assert reply.json()["error"] == {
+            "type": "malformed_http",
+            "message": f"expected one value of the header {name}, got two",
+            "where": name,
+        }
+        assert client.post("/v1/embeddings", headers=two).json()["error"]["code"] == "malformed_http"
+        same = [*headers, (name, others.get(name, first)), (name, others.get(name, first))]
+        assert client.post("/v1/embed", content=content, headers=same).status_code == 200
+
+
+def test_a_list_may_be_in_several_headers(client: httpx.Client) -> None:
+    accept = [("Accept", "text/csv"), ("Accept", "application/x-npz")]
+    reply = client.post("/v1/embed", json={"inputs": ["a"]}, headers=accept)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/x-npz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.__main__ import main
+from service.command_line import main
 
 
 def test_help_names_every_flag_and_the_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,7 +14,7 @@ def test_help_names_every_flag_and_the_exit_statuses(capsys: pytest.CaptureFixtu
     assert caught.value.code == 0
     assert "--bundle FOLDER" in page
     assert "POLYSEME_QUEUE_TOKENS, default 32768" in page
-    assert "Exit status: 0 after SIGTERM or Ctrl-C, once it serves; 2, with one line that says why" in page
+    assert "Exit status: 0 after SIGTERM, SIGHUP or Ctrl-C; 2, with one line that says why" in page
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from service.metrics import Metrics
 from tests.service.conftest import serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime
+from tests.service.routes.asking import hanging_up
 
 
 def value(page: str, series: str) -> float:
@@ -17,6 +18,11 @@ def value(page: str, series: str) -> float:
     found = re.findall(rf"^{re.escape(series)} (\S+)$", page, re.MULTILINE)
     assert len(found) == 1, f"{series} is {len(found)} times in:\n{page}"
     return float(found[0])
+
+
+def value_or_0(page: str, series: str) -> float:
+    """Return the value of a series that is not there before it is counted."""
+    return value(page, series) if f"\n{series} " in page else 0.0
 
 
 def test_requests_tokens_and_times_are_counted(runtime: FakeRuntime) -> None:
@@ -37,6 +43,7 @@ def test_requests_tokens_and_times_are_counted(runtime: FakeRuntime) -> None:
         'polyseme_tokens_total{model="fake"}': 4 + 6,  # boundaries counted
         'polyseme_cache_misses_total{model="fake"}': 4,
         'polyseme_queue_tokens{model="fake"}': 0,
+        "polyseme_held_bytes": 0,
         "polyseme_ready": 1,
     }
     assert {series: value(page.text, series) for series in expected} == expected
@@ -53,18 +60,18 @@ def test_requests_tokens_and_times_are_counted(runtime: FakeRuntime) -> None:
 def test_a_queue_shows_its_depth_and_what_left_it(runtime: FakeRuntime) -> None:
     runtime.may_run.clear()
     with serving_runtime(runtime) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            client.post("/v1/embed", json={"inputs": ["a"]}, timeout=0.2)  # runs, and its client leaves
-        wait_until(runtime.running.is_set)
-        with pytest.raises(httpx.ReadTimeout):
-            client.post("/v1/embed", json={"inputs": ["b c d"]}, timeout=0.2)  # waits
+        with hanging_up(client, "a"):
+            wait_until(runtime.running.is_set)
+        with hanging_up(client, "b c d"):
+            wait_until(lambda: runtime.queue_depth() == 5)
+        left = 'polyseme_requests_total{method="POST",route="/v1/embed",status="499"}'
+        wait_until(lambda: value_or_0(client.get("/metrics").text, left) == 2)
         headers = {"X-Request-Timeout-Ms": "100"}
         assert client.post("/v1/embed", json={"inputs": ["e"]}, headers=headers).status_code == 504
         runtime.may_run.set()
         dropped = 'polyseme_dropped_total{cause="cancelled",model="fake"}'
         wait_until(lambda: value(client.get("/metrics").text, dropped) >= 1)
         page = client.get("/metrics").text
-    assert value(page, 'polyseme_requests_total{method="POST",route="/v1/embed",status="499"}') == 2
     assert value(page, 'polyseme_requests_total{method="POST",route="/v1/embed",status="504"}') == 1
     assert value(page, 'polyseme_refused_total{type="deadline_exceeded"}') == 1
 

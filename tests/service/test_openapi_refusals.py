@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
+
 from service.app import create_app
 from service.settings import Settings
+from service.work import TIMEOUT_HEADER
 
 
 def document() -> Any:
@@ -36,6 +39,20 @@ def test_every_other_path_names_what_may_refuse_it() -> None:
             changes = method in {"put", "patch", "delete"} or (method, path[-4:]) == ("post", "/fit")
             assert ("`forbidden`" in named) == changes
             assert list(operation["responses"]) == sorted(operation["responses"])
+
+
+def test_a_deadline_is_documented_where_it_is_kept_and_nowhere_else(client: httpx.Client) -> None:
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            parameters = {each["name"]: each for each in operation.get("parameters", [])}
+            reply = client.request(
+                method, path.format(name="x", model="fake"), json={}, headers={TIMEOUT_HEADER: "soon"}
+            )
+            is_kept = TIMEOUT_HEADER in reply.text
+            assert is_kept == (TIMEOUT_HEADER in parameters) == ("504" in operation["responses"]), path
+            if is_kept:
+                assert parameters[TIMEOUT_HEADER]["schema"] == {"type": "integer", "minimum": 1}
+                assert str(reply.status_code) in operation["responses"]
 
 
 def test_what_a_route_has_named_itself_stays() -> None:

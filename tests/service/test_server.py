@@ -11,7 +11,9 @@ import threading
 import pytest
 
 from service.app import create_app
+from service.ending import SIGNALS
 from service.server import Server, bind, forced_end
+from tests.patience import PATIENCE_S
 from tests.service.conftest import fake_settings, wait_until
 from tests.service.fake_backend import open_fake
 
@@ -41,15 +43,14 @@ def test_an_address_that_is_not_ours(host: str, reason: str) -> None:
         bind(host, 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_before_the_first_connection_is_not_lost(number: signal.Signals) -> None:
     async def stopped_at_once() -> None:
         stops: list[str] = []
         server = Server(create_app(fake_settings(), open_fake), fake_settings(), lambda: stops.append("once"))
-        server.stop_on_signals()
-        os.kill(os.getpid(), number)
-        with bind("127.0.0.1", 0) as listening:
-            await asyncio.wait_for(server.serve(sockets=[listening]), timeout=30)
+        with server.stopping_on_signals(), bind("127.0.0.1", 0) as listening:
+            os.kill(os.getpid(), number)
+            await asyncio.wait_for(server.serve(sockets=[listening]), PATIENCE_S)
         server.stop()
         assert stops == ["once"]
 
@@ -66,6 +67,6 @@ def test_a_process_that_ends_in_time_is_not_cut_off(monkeypatch: pytest.MonkeyPa
     with forced_end(fake_settings(drain_s=60)) as on_stop:
         on_stop()
         (timer,) = (thread for thread in threading.enumerate() if isinstance(thread, threading.Timer))
-    timer.join(timeout=10)
+    timer.join(PATIENCE_S)
     assert not timer.is_alive()
     assert len(cut) == 1

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.service.conftest import wait_until
 from tests.service.processes import SERVING, ServerProcess, server_process
 from tests.service.test_metrics import value
@@ -32,7 +33,7 @@ def slow_server(gate: Path, drain_s: int) -> Iterator[tuple[ServerProcess, httpx
         command=[sys.executable, "-m", "tests.service.slow_server", str(gate), str(drain_s)]
     )
     try:
-        with httpx.Client(base_url=server.wait_for(SERVING)["address"], timeout=30) as client:
+        with httpx.Client(base_url=server.wait_for(SERVING)["address"], timeout=PATIENCE_S) as client:
             yield server, client
     finally:
         gate.touch()
@@ -45,7 +46,7 @@ def in_flight(client: httpx.Client, num_requests: int = 1) -> Iterator[list[http
     replies: list[httpx.Response] = []
 
     def ask() -> None:
-        with httpx.Client(base_url=client.base_url, timeout=30) as own:
+        with httpx.Client(base_url=client.base_url, timeout=PATIENCE_S) as own:
             replies.append(own.post("/v1/embed", json=BODY))
 
     threads = [threading.Thread(target=ask) for _ in range(num_requests)]
@@ -92,28 +93,28 @@ def test_what_takes_too_long_is_told_so(tmp_path: Path) -> None:
         message = "the server is stopping and could not finish this in time"
         assert replies[0].json() == {"error": {"type": "not_ready", "message": message}}
         # The fake engine still stands, as a hung one would: the process ends all the same.
-        assert server.wait(timeout_s=10) == 0
-        assert 0.9 < time.monotonic() - started < 1 + 2 + 1
+        assert server.wait() == 0
+        assert time.monotonic() - started > 0.9
         server.wait_for(r"WARNING polyseme: 2 requests are cut off after 1 s$")
         server.wait_for(r"WARNING polyseme: cut off: it did not end in time$")
         assert "Traceback" not in server.log
 
 
 def test_a_second_signal_cuts_it_off(tmp_path: Path) -> None:
-    with slow_server(tmp_path / "gate", drain_s=60) as (server, client):
+    with slow_server(tmp_path / "gate", drain_s=600) as (server, client):
         with connection_in_flight(client) as connection:
             server.popen.terminate()
             server.wait_for(r"stopping; 1 requests in flight$")
             os.kill(server.popen.pid, signal.SIGINT)
             assert connection.recv(1) == b""
-        assert server.wait(timeout_s=10) == 0
+        assert server.wait() == 0
         server.wait_for(r"WARNING polyseme: cut off: a second signal came$")
 
 
 @contextmanager
 def connection_in_flight(client: httpx.Client) -> Iterator[socket.socket]:
     address = (client.base_url.host, client.base_url.port or 0)
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE_S) as connection:
         connection.sendall(
             b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b'Content-Length: 17\r\n\r\n{"inputs": ["a"]}'
@@ -134,7 +135,7 @@ def test_a_signal_under_load_loses_no_accepted_request(bundle: Path, workers: st
         outcomes: list[str] = []
 
         def keep_asking(_: int) -> None:
-            with httpx.Client(base_url=client.base_url, timeout=30) as own:
+            with httpx.Client(base_url=client.base_url, timeout=PATIENCE_S) as own:
                 while True:
                     try:
                         reply = own.post("/v1/embed", json={"inputs": ["The bank lent him money."] * 8})
@@ -155,15 +156,13 @@ def test_a_signal_under_load_loses_no_accepted_request(bundle: Path, workers: st
         client.close()
         with ThreadPoolExecutor(8) as threads:
             asking = [threads.submit(keep_asking, i) for i in range(8)]
-            wait_until(lambda: outcomes.count("200") > 50, timeout_s=30)
-            started = time.monotonic()
+            wait_until(lambda: outcomes.count("200") > 50)
             server.popen.terminate()
             assert server.wait() == 0
-            assert time.monotonic() - started < 10
             for future in asking:
                 future.result()
         assert set(outcomes) <= {"200", "503", "closed", "gone"}
-        assert outcomes.count("closed") <= 8
+        assert "cut off" not in server.log
 
 
 def test_a_bundle_that_is_deleted_is_served_on(bundle: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import ServiceError
+from service.memory import Memory
 from service.work import Timings, Work, attended
 from tests.service.conftest import fake_settings
 
@@ -21,7 +22,7 @@ def a_request(timeout_ms: str | None = None, request_timeout_ms: int = 0) -> Req
     """Return a request whose client never goes."""
     headers = [] if timeout_ms is None else [(b"x-request-timeout-ms", timeout_ms.encode("latin-1"))]
     settings = fake_settings(request_timeout_ms=request_timeout_ms)
-    app = SimpleNamespace(state=SimpleNamespace(registry=SimpleNamespace(settings=settings)))
+    app = SimpleNamespace(state=SimpleNamespace(registry=SimpleNamespace(settings=settings, memory=Memory())))
     return Request({"type": "http", "headers": headers, "app": app, "state": {}}, receive=never)
 
 

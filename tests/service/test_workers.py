@@ -17,6 +17,7 @@ import pytest
 from service.metrics import FOLDER_VARIABLE
 from service.settings import Settings
 from service.workers import SILENT_S, WorkersError, serve_with_workers
+from tests.patience import PATIENCE_S
 from tests.service.conftest import wait_until
 from tests.service.processes import ServerProcess, server_process
 from tests.service.test_metrics import value
@@ -44,11 +45,13 @@ def workers_of(server: ServerProcess) -> set[int]:
 
 def ask_alone(address: httpx.URL, path: str = "/v1/embed") -> httpx.Response:
     """Ask over a connection of its own, which any worker may take."""
-    with httpx.Client(base_url=address, timeout=30) as client:
+    with httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
         return client.post(path, json=BODY) if path == "/v1/embed" else client.get(path)
 
 
-def test_they_share_the_port_and_sum_their_metrics(two: tuple[ServerProcess, httpx.Client]) -> None:
+def test_they_share_the_port_sum_their_metrics_and_end_in_order(
+    two: tuple[ServerProcess, httpx.Client],
+) -> None:
     server, client = two
     server.wait_for(r"with 1 compute threads in each of 2 workers$")
     assert len(workers_of(server)) == 2
@@ -64,6 +67,18 @@ def test_they_share_the_port_and_sum_their_metrics(two: tuple[ServerProcess, htt
     folder = metrics_folder(server)
     files = [path for path in folder.iterdir() if path.name.startswith("counter_")]
     assert len(files) == 2, "each of the two has served something"
+    client.close()
+    ends_in_order(server, signal.SIGTERM)
+
+
+def ends_in_order(server: ServerProcess, number: signal.Signals) -> None:
+    folder, workers = metrics_folder(server), workers_of(server)
+    os.kill(server.popen.pid, number)
+    assert server.wait() == 0
+    assert server.lines[-1].endswith("INFO polyseme: stopped")
+    assert "Traceback" not in server.log
+    assert not folder.exists()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
 def metrics_folder(server: ServerProcess) -> Path:
@@ -91,8 +106,7 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(two: tuple[ServerProces
     page = ask_alone(client.base_url, "/metrics").text
     assert value(page, 'polyseme_requests_total{method="POST",route="/v1/embed",status="200"}') == 11
     assert list(metrics_folder(server).glob(f"gauge_live*_{victim}.db")) == []
-    server.popen.terminate()
-    assert server.wait() == 0
+    ends_in_order(server, signal.SIGINT)
 
 
 def test_a_worker_whose_bundle_is_gone_is_tried_again_while_the_other_serves(
@@ -109,21 +123,6 @@ def test_a_worker_whose_bundle_is_gone_is_tried_again_while_the_other_serves(
         assert server.wait() == 2
     reason = rf"polyseme: no worker is left, and none can start: {re.escape(str(copy))}"
     assert re.match(reason, server.lines[-1])
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_them_all_in_order(
-    two: tuple[ServerProcess, httpx.Client], number: signal.Signals
-) -> None:
-    server, client = two
-    assert client.get("/readyz").status_code == 200
-    folder, workers = metrics_folder(server), workers_of(server)
-    os.kill(server.popen.pid, number)
-    assert server.wait() == 0
-    assert server.lines[-1].endswith("INFO polyseme: stopped")
-    assert "Traceback" not in server.log
-    assert not folder.exists()
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
 def test_workers_end_with_their_parent(two: tuple[ServerProcess, httpx.Client]) -> None:
@@ -166,7 +165,9 @@ def test_a_worker_that_stands_still_is_killed(two: tuple[ServerProcess, httpx.Cl
     client.close()
     victim = min(workers_of(server))
     os.kill(victim, signal.SIGSTOP)
-    server.wait_for(f"ERROR polyseme: worker {victim} is silent and gets killed$", timeout_s=SILENT_S + 10)
+    server.wait_for(
+        f"ERROR polyseme: worker {victim} is silent and gets killed$", timeout_s=SILENT_S + PATIENCE_S
+    )
     server.wait_for(r"INFO polyseme: worker (\d+) serves$")
     assert victim not in workers_of(server)
     assert ask_alone(client.base_url).status_code == 200
@@ -176,7 +177,7 @@ def test_a_signal_while_they_start(bundle: Path) -> None:
     server = ServerProcess("--bundle", bundle, "--workers", "2", "--threads", "1")
     wait_until(lambda: len(workers_of(server)) == 2)
     server.popen.terminate()
-    assert server.wait(timeout_s=10) == 0
+    assert server.wait() == 0
     assert server.lines[-1].endswith("INFO polyseme: stopped")
 
 

@@ -10,12 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.service.conftest import wait_until
 from tests.service.processes import ServerProcess, server_process
 from tests.service.routes.task_client import ended
 from tests.service.tiny_bundle import write_tiny_bundle
-
-LIVE_WITHIN_S = 2.0
 
 EXAMPLES = [
     {"text": f"{first} {second}", "label": label}
@@ -36,7 +35,7 @@ def gammas(address: httpx.URL) -> set[float | None]:
     """Ask over connections of their own, which any worker may take."""
     found = set()
     for _ in range(8):
-        with httpx.Client(base_url=address, timeout=30) as client:
+        with httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
             reply = client.post("/v1/embed", json={"inputs": ["a"], "task": "which"})
             found.add(reply.json()["gamma"] if reply.status_code == 200 else None)
     return found
@@ -51,13 +50,13 @@ def test_a_task_is_live_in_every_worker(two: tuple[ServerProcess, httpx.Client])
     fit = ended(client, "which")
     assert (fit["state"], fit["message"]) == ("done", "")
     gamma = client.get("/v1/tasks/which").json()["gamma"]
-    wait_until(lambda: gammas(client.base_url) == {gamma}, timeout_s=LIVE_WITHIN_S)
+    wait_until(lambda: gammas(client.base_url) == {gamma})
     for change in (5.0, 7.0):
         body = {"kind": "classify", "scalars": [0, 0, 0], "gamma": change}
         assert client.put("/v1/tasks/which", json=body).status_code == 200
-        wait_until(lambda: gammas(client.base_url) == {change}, timeout_s=LIVE_WITHIN_S)  # noqa: B023
+        wait_until(lambda: gammas(client.base_url) == {change})  # noqa: B023
     assert client.delete("/v1/tasks/which").status_code == 204
-    wait_until(lambda: gammas(client.base_url) == {None}, timeout_s=LIVE_WITHIN_S)
+    wait_until(lambda: gammas(client.base_url) == {None})
 
 
 def test_a_killed_server_leaves_no_half_task(tmp_path: Path) -> None:

@@ -10,9 +10,13 @@ from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE, Precision
 from model.runtime import Runtime
 from model.tokenizer import SentencePieceTokenizer
-from training.probes.encoded import EncodedSource
+from training.probes.encoded import EncodedScorer
+from training.probes.plots import draw
 from training.probes.report import SetResult
+from training.probes.rows import ANCHORS, read_rows
 from training.probes.runner import probe
+from training.probes.sets import PROBE_SETS, with_wordnet
+from training.probes.table import write_report
 
 
 def probe_bundle(
@@ -22,29 +26,39 @@ def probe_bundle(
     set_names: Sequence[str] | None = None,
     precision: Precision = "float32",
     *,
+    rows: Sequence[Path] = (),
+    wordnet: Path | None = None,
     num_threads: int = 2,
     show_progress: bool = True,
 ) -> dict[str, SetResult]:
-    """`probe` for a bundle, its results keyed by the precision and its manifest's hash.
+    """`probe` for a bundle, its results keyed by the precision and its manifest's hash; then the report.
 
-    Raises BundleError for a broken bundle, ValueError as `probe`.
+    rows: files of rows.py to show beside it; wordnet: the folder of WordNet 3.0. Writes report.md, report.json and
+    plots/ in `out`. Raises BundleError for a broken bundle, ValueError as `probe` and `read_rows`.
     """
     bundle = Bundle.open(folder)
-    return probe(
-        open_bundle(bundle, num_threads, precision),
+    beside = [row for path in (ANCHORS, *rows) for row in read_rows(path)]
+    source = open_bundle(bundle, num_threads, precision)
+    results = probe(
+        source,
         f"{precision}-{bundle.manifest.sha256}",
         data,
         out,
         set_names,
-        title=f"{bundle.manifest.name}, {precision}",
+        scorer=source,
         num_threads=num_threads,
         show_progress=show_progress,
+        known_sets=PROBE_SETS if wordnet is None else with_wordnet(wordnet),
     )
+    plots = draw(results, out / "plots")
+    title = f"{bundle.manifest.name}, {precision}, {bundle.manifest.sha256[:12]}"
+    write_report(out, title, results, beside, plots)
+    return results
 
 
-def open_bundle(bundle: Bundle, num_threads: int, precision: Precision) -> EncodedSource:
-    """The layers of the files that are served, through ONNX Runtime."""
-    return EncodedSource(
+def open_bundle(bundle: Bundle, num_threads: int, precision: Precision) -> EncodedScorer:
+    """The layers and scores of the files that are served, through ONNX Runtime."""
+    return EncodedScorer(
         SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE),
         Alphabet.load(bundle.folder / CHARACTERS_FILE),
         Runtime(bundle, 1, precision),

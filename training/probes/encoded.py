@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.characters import Alphabet
-from model.tokenizer import SentencePieceTokenizer, Tokenized
-from training.probes.source import FloatArray, SentenceLayers
+from model.tokenizer import BOUNDARY_ID, SentencePieceTokenizer, Tokenized
+from training.probes.source import Doubles, FloatArray, IntArray, SentenceLayers
 
 # Padded tokens of one session run: LSTM matrices are large enough to be efficient, and the three layers of a
 # batch at 2H = 1024 stay near 50 MB.
@@ -25,6 +25,8 @@ TOKEN_BUDGET = 4096
 BUDGETS_PER_WINDOW = 2
 # Tokens of one character-CNN run.
 ENCODE_CHUNK = 512
+# Predictions of one run: 16 MB with 16,384 pieces.
+PREDICTION_CHUNK = 256
 
 
 class Network(Protocol):
@@ -36,6 +38,14 @@ class Network(Protocol):
 
     def layers(self, x_TBD: FloatArray, lengths_B: NDArray[np.int32], /) -> FloatArray:
         """float32 (L, T, B, 2H)."""
+        ...
+
+
+class LanguageModel(Network, Protocol):
+    """A network that predicts tokens too."""
+
+    def log_probabilities(self, hidden_NH: FloatArray, /) -> FloatArray:
+        """float32 (N, V): of the next token from a top forward half, of the previous from a backward one."""
         ...
 
 
@@ -92,13 +102,7 @@ class EncodedSource:
         return [encoded[i] for i in range(len(window))]
 
     def _run(self, batch: list[Tokenized]) -> list[SentenceLayers]:
-        lengths_B = np.array([len(tokenized.surfaces) + 2 for tokenized in batch], dtype=np.int32)
-        x_TBD = np.zeros((int(lengths_B.max()), len(batch), self._boundary_D.shape[0]), dtype=np.float32)
-        for b, tokenized in enumerate(batch):
-            end = len(tokenized.surfaces) + 1
-            x_TBD[0, b] = x_TBD[end, b] = self._boundary_D
-            x_TBD[1:end, b] = self._table_ND[[self._row_of[surface] for surface in tokenized.surfaces]]
-        layers_LTBD = self._network.layers(x_TBD, lengths_B)
+        layers_LTBD = self._layers(batch)
         encoded = []
         for b, tokenized in enumerate(batch):
             visible = np.flatnonzero(tokenized.visible)
@@ -106,6 +110,16 @@ class EncodedSource:
             # +1: the boundary is the first row. Indexing by an array copies, so the batch itself is let go.
             encoded.append(SentenceLayers(starts, ends, layers_LTBD[:, visible + 1, b]))
         return encoded
+
+    def _layers(self, batch: list[Tokenized]) -> FloatArray:
+        """float32 (L, T, B, 2H), boundaries included; the batch's tokens are in the table."""
+        lengths_B = np.array([len(tokenized.surfaces) + 2 for tokenized in batch], dtype=np.int32)
+        x_TBD = np.zeros((int(lengths_B.max()), len(batch), self._boundary_D.shape[0]), dtype=np.float32)
+        for b, tokenized in enumerate(batch):
+            end = len(tokenized.surfaces) + 1
+            x_TBD[0, b] = x_TBD[end, b] = self._boundary_D
+            x_TBD[1:end, b] = self._table_ND[[self._row_of[surface] for surface in tokenized.surfaces]]
+        return self._network.layers(x_TBD, lengths_B)
 
     def _add_to_table(self, surfaces: set[str]) -> None:
         # Sorted by length (then by text: the same chunks in every run), so that a long token pads few others.
@@ -118,6 +132,58 @@ class EncodedSource:
             vectors_ND = self._network.token_vectors(self._alphabet.encode(chunk))
             self._table_ND[first : first + len(chunk)] = vectors_ND
             self._row_of.update((surface, first + i) for i, surface in enumerate(chunk))
+
+
+class EncodedScorer(EncodedSource):
+    """A `SentenceScorer` too, over a network that predicts tokens."""
+
+    def __init__(
+        self,
+        tokenizer: SentencePieceTokenizer,
+        alphabet: Alphabet,
+        network: LanguageModel,
+        num_vector_layers: int,
+        num_workers: int = 1,
+    ) -> None:
+        super().__init__(tokenizer, alphabet, network, num_vector_layers, num_workers)
+        self._language_model = network
+
+    def sentence_scores(self, sentences: Sequence[str]) -> Doubles:
+        tokenized = [self._tokenizer.tokenize(sentence) for sentence in sentences]
+        self._add_to_table({surface for each in tokenized for surface in each.surfaces})
+        batches = list(length_sorted_batches([len(each) + 2 for each in tokenized], TOKEN_BUDGET))
+        scores_N = np.empty(len(sentences))
+        with ThreadPoolExecutor(self._num_workers) as executor:
+            found = executor.map(self._score, [[tokenized[i] for i in batch] for batch in batches])
+            for batch, scores_B in zip(batches, found, strict=True):
+                scores_N[batch] = scores_B
+        return scores_N
+
+    def _score(self, batch: list[Tokenized]) -> Doubles:
+        top_TBD = self._layers(batch)[-1]
+        hidden_dim = top_TBD.shape[2] // 2
+        hidden, ids, owners = [], [], []
+        for b, tokenized in enumerate(batch):
+            last = len(tokenized) + 1
+            ids_T = np.array([BOUNDARY_ID, *tokenized.ids, BOUNDARY_ID], dtype=np.int64)
+            # Place t forward predicts token t + 1, place t + 1 backward predicts token t.
+            hidden += [top_TBD[:last, b, :hidden_dim], top_TBD[1 : last + 1, b, hidden_dim:]]
+            ids += [ids_T[1:], ids_T[:-1]]
+            owners.append(np.full(2 * last, b))
+        scores_B = np.bincount(
+            np.concatenate(owners),
+            weights=self._log_probabilities(np.concatenate(hidden), np.concatenate(ids)),
+        )
+        return scores_B
+
+    def _log_probabilities(self, hidden_NH: FloatArray, ids_N: IntArray) -> Doubles:
+        """Of one token at each place."""
+        found_N = np.empty(len(ids_N))
+        for at in range(0, len(ids_N), PREDICTION_CHUNK):
+            rows = slice(at, at + PREDICTION_CHUNK)
+            log_NV = self._language_model.log_probabilities(np.ascontiguousarray(hidden_NH[rows]))
+            found_N[rows] = np.take_along_axis(log_NV, ids_N[rows, None], axis=1)[:, 0]
+        return found_N
 
 
 def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:

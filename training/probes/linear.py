@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
+from training.probes.source import FloatArray, IntArray
 
 C_VALUES = (0.001, 0.03, 1.0)
 MAX_STEPS = 100

@@ -1,33 +1,52 @@
-"""Results on disk, one JSON file per model and set, and the table over them."""
+"""Results on disk, one JSON file per model and set."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from training.atomic import write_atomically
+from training.probes.intervals import Difference, Row
+from training.probes.mix import LearnedMix
 
 # Goes up when the protocol changes, so that numbers of two protocols never stand in one table.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
-Row = dict[str, float]
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A word's test examples on each layer's two main axes: points[layer][i] has the sense senses[of[i]]."""
+
+    word: str
+    senses: list[str]
+    of: list[int]
+    points: dict[str, list[list[float]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a set's probe found: a row of numbers per kind of vector, and the sizes behind them."""
+    """What a set's probe found: a row of numbers per kind of vector, and the sizes behind them.
+
+    learned: the mix of each thing learned; against_layer: how it stands to the best single layer.
+    """
 
     rows: dict[str, Row]
     details: dict[str, int]
+    learned: Mapping[str, LearnedMix | None] = field(default_factory=dict)
+    against_layer: Difference | None = None
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetResult:
     """One set's numbers for one model, as they are kept on disk.
 
-    model_key and data_sha256 say what was measured on what; `metrics` are the columns for the table.
+    model_key and data_sha256 say what was measured on what; `metrics` are the columns for the table. learned:
+    `weights` and `shares` of each mix (mix.py); against_layer and picture: the fields of `Difference` and
+    `Picture`, or None.
     """
 
     set_name: str
@@ -37,7 +56,43 @@ class SetResult:
     metrics: list[str]
     rows: dict[str, Row]
     details: dict[str, int]
+    learned: dict[str, dict[str, list[float]]]
+    against_layer: dict[str, Any] | None
+    picture: dict[str, Any] | None
     seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        set_name: str,
+        metrics: tuple[str, ...],
+        model_key: str,
+        data_sha256: str,
+        probed: Probed,
+        seconds: float,
+    ) -> SetResult:
+        learned = {
+            name: {"weights": mix.weights_L.tolist(), "shares": mix.shares_L.tolist()}
+            for name, mix in probed.learned.items()
+            if mix is not None
+        }
+        return cls(
+            set_name,
+            model_key,
+            data_sha256,
+            PROTOCOL_VERSION,
+            list(metrics),
+            probed.rows,
+            probed.details,
+            learned,
+            None if probed.against_layer is None else asdict(probed.against_layer),
+            None if probed.picture is None else asdict(probed.picture),
+            seconds,
+        )
+
+    def is_of(self, model_key: str, data_sha256: str) -> bool:
+        came = (self.model_key, self.data_sha256, self.protocol_version)
+        return came == (model_key, data_sha256, PROTOCOL_VERSION)
 
 
 def result_path(out: Path, model_key: str, set_name: str) -> Path:
@@ -57,28 +112,3 @@ def save_result(path: Path, result: SetResult) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def markdown_table(title: str, results: Mapping[str, SetResult]) -> str:
-    """Kinds of vectors down, sets across, x 100; the best of each set's first metric in bold."""
-    names: list[str] = []
-    for result in results.values():
-        names += [name for name in result.rows if name not in names]
-    head = ["vectors", *(f"{name} ({', '.join(result.metrics)})" for name, result in results.items())]
-    lines = [_line(head), _line(["---", *["---:"] * len(results)])]
-    for name in names:
-        lines.append(_line([name, *(_cell(name, result) for result in results.values())]))
-    return f"# {title}\n\n" + "\n".join(lines) + "\n"
-
-
-def _cell(name: str, result: SetResult) -> str:
-    row = result.rows.get(name)
-    if row is None:
-        return ""
-    text = " / ".join(f"{100 * row[metric]:.1f}" for metric in result.metrics)
-    best = max(other[result.metrics[0]] for other in result.rows.values())
-    return f"**{text}**" if row[result.metrics[0]] == best else text
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

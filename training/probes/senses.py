@@ -6,20 +6,27 @@ Shapes: L layers, N examples, D = 2H.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from training.probes.data import SenseExample, read_senses
-from training.probes.features import span_vectors
-from training.probes.report import Probed, Row
-from training.probes.source import FloatArray, LayerSource
+from training.probes import metrics as measures
+from training.probes.features import feature_sets, span_vectors
+from training.probes.intervals import Measured, Metric, with_intervals
+from training.probes.mix import learn_sense_mix
+from training.probes.picture import picture_of
+from training.probes.readers.marked import SenseExample, read_senses
+from training.probes.report import Probed
+from training.probes.selection import in_stable_order
+from training.probes.source import FloatArray, Subject
 
 MOST_FREQUENT = "most frequent sense"
+MAX_TRAIN_SENTENCES = 10_000
 # Cosines that differ by less are equal. Without context all senses of a word have the same centroid but for
 # rounding, which must not choose among them: the float32 vectors themselves are only good to about 1e-7.
 SAME_COSINE = 1e-7
@@ -27,17 +34,22 @@ SAME_COSINE = 1e-7
 
 @dataclass(frozen=True, slots=True)
 class SenseSet:
-    """A folder with train.jsonl and test.jsonl."""
+    """A folder with train.jsonl and test.jsonl. word_in_picture: whose test examples are drawn."""
 
     name: str
     metrics: tuple[str, ...] = ("accuracy", "macro_recall")
+    read: Callable[[Path], list[SenseExample]] = read_senses
+    word_in_picture: str = ""
+    max_train: int = MAX_TRAIN_SENTENCES
+
+    asks_how_likely: ClassVar[bool] = False
 
     def files(self, folder: Path) -> list[Path]:
         return [folder / "train.jsonl", folder / "test.jsonl"]
 
-    def run(self, folder: Path, source: LayerSource, *, num_threads: int, show_progress: bool) -> Probed:
+    def run(self, folder: Path, subject: Subject) -> Probed:
         """Raises ValueError when a file is malformed or empty."""
-        train, test = (read_senses(path) for path in self.files(folder))
+        train, test = (self.read(path) for path in self.files(folder))
         if not train or not test:
             raise ValueError(
                 f"{folder}: expected examples in train.jsonl and test.jsonl, found none in one of them"
@@ -46,28 +58,45 @@ class SenseSet:
         kept = [example for example in train if example.sentence not in in_test]
         if not kept:
             raise ValueError(f"{folder}: every training sentence stands in test")
+        num_removed = len(train) - len(kept)
+        if len(kept) > self.max_train:
+            kept = in_stable_order(kept, lambda example: example.sentence)[: self.max_train]
 
         examples = [*kept, *test]
-        with tqdm(total=len(examples), desc=f"{self.name}: vectors", disable=not show_progress) as bar:
+        with subject.bar(f"{self.name}: vectors", len(examples)) as bar:
             vectors = span_vectors(
-                source,
+                subject.layers,
                 [example.sentence for example in examples],
                 [[(example.start, example.end)] for example in examples],
                 bar,
             )
-        rows = {MOST_FREQUENT: score(test, most_frequent_senses(kept, test))}
-        for name, vectors_ND in vectors.feature_sets():
-            predicted = nearest_centroids(kept, vectors_ND[: len(kept)], test, vectors_ND[len(kept) :])
-            rows[name] = score(test, predicted)
+        train_NLD, test_NLD = vectors.vectors_NLD[: len(kept)], vectors.vectors_NLD[len(kept) :]
+        mix = learn_sense_mix(train_NLD, [e.word for e in kept], [e.sense for e in kept])
+        weights_L = None if mix is None else mix.weights_L
+        predicted = {MOST_FREQUENT: most_frequent_senses(kept, test)}
+        for (name, train_ND), (_, test_ND) in zip(
+            feature_sets(train_NLD, weights_L), feature_sets(test_NLD, weights_L), strict=True
+        ):
+            predicted[name] = nearest_centroids(kept, train_ND, test, test_ND)
+        measured = {name: Measured(self._metrics_of(test, said)) for name, said in predicted.items()}
+        rows, against = with_intervals(measured, np.arange(len(test)))
+        own = [i for i, example in enumerate(test) if example.word == self.word_in_picture]
         return Probed(
             rows,
             {
                 "num_train": len(kept),
-                "num_removed_from_train": len(train) - len(kept),
+                "num_removed_from_train": num_removed,
                 "num_test": len(test),
                 "num_uncovered_spans": vectors.num_uncovered,
             },
+            {"sense": mix},
+            against,
+            picture_of(self.word_in_picture, [test[i].sense for i in own], test_NLD[own]) if own else None,
         )
+
+    def _metrics_of(self, test: Sequence[SenseExample], predicted: Sequence[str | None]) -> dict[str, Metric]:
+        functions = sense_metrics(test, predicted)
+        return {metric: functions[metric] for metric in self.metrics}
 
 
 def nearest_centroids(
@@ -117,12 +146,19 @@ def most_frequent_senses(train: Sequence[SenseExample], test: Sequence[SenseExam
     return [counts[e.word].most_common(1)[0][0] if e.word in counts else None for e in test]
 
 
-def score(test: Sequence[SenseExample], predicted: Sequence[str | None]) -> Row:
-    """Accuracy, and the mean over (word, sense) of the share found of its test examples; both 0 to 1."""
-    found: dict[tuple[str, str], list[bool]] = defaultdict(list)
-    for example, sense in zip(test, predicted, strict=True):
-        found[example.word, example.sense].append(example.sense == sense)
+def sense_metrics(test: Sequence[SenseExample], predicted: Sequence[str | None]) -> dict[str, Metric]:
+    """Accuracy; the mean over (word, sense) of the share found; the mean over words of macro-F1."""
+    entries = sorted({(e.word, e.sense) for e in test})
+    class_of = {entry: i for i, entry in enumerate(entries)}
+    class_N = np.array([class_of[e.word, e.sense] for e in test], dtype=np.int64)
+    # A sense that no test example has is no class: it is an answer that is never right.
+    said_N = np.array(
+        [class_of.get((e.word, sense or ""), -1) for e, sense in zip(test, predicted, strict=True)]
+    )
+    right_N = (said_N == class_N).astype(np.int64)
+    word_K = np.unique([word for word, _ in entries], return_inverse=True)[1]
     return {
-        "accuracy": sum(map(sum, found.values())) / len(test),
-        "macro_recall": sum(sum(own) / len(own) for own in found.values()) / len(found),
+        "accuracy": partial(measures.accuracy, right_N),
+        "macro_recall": partial(measures.macro_recall, right_N, class_N),
+        "macro_f1": partial(measures.mean_macro_f1, said_N, class_N, word_K),
     }

@@ -11,9 +11,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,24 @@ class LayerSource(Protocol):
         Callers pass long lists sorted by length, so that an implementation can batch neighbours.
         """
         ...
+
+
+class SentenceScorer(Protocol):
+    """Anything that says how likely a sentence is."""
+
+    def sentence_scores(self, sentences: Sequence[str]) -> Doubles:
+        """float64 (N,): log-probability read forward plus that read backward, the sentence's end included."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is probed, with how many threads, and whether bars are shown; scorer: None for vectors alone."""
+
+    layers: LayerSource
+    scorer: SentenceScorer | None = None
+    num_threads: int = 1
+    show_progress: bool = False
+
+    def bar(self, description: str, total: int) -> tqdm[None]:
+        return tqdm(total=total, desc=description, disable=not self.show_progress)

@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
+from tests.patience import PATIENCE_S
 from tests.service.clients.conftest import TEXTS, address, sentence_vectors
 from tests.service.conftest import serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime
@@ -87,7 +88,7 @@ def test_a_full_queue(runtime: FakeRuntime) -> None:
     with serving_runtime(runtime, queue_tokens=10) as client, ThreadPoolExecutor(2) as threads:
         runtime.may_run.clear()
         threads.submit(client.post, "/embed", json={"inputs": "a"})
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         threads.submit(client.post, "/embed", json={"inputs": "a b c d"})
         wait_until(lambda: runtime.queue_depth() == 6)
         with pytest.raises(HfHubHTTPError) as caught:

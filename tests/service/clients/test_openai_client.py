@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from service.app import create_app
+from tests.patience import PATIENCE_S
 from tests.service.clients.conftest import TEXTS, address, sentence_vectors
 from tests.service.conftest import fake_settings, serving, serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, number, open_fake
@@ -130,7 +131,7 @@ def test_a_full_queue_is_retried_after_the_time_it_says(runtime: FakeRuntime) ->
     with serving_runtime(runtime, queue_tokens=10) as client, ThreadPoolExecutor(2) as threads:
         runtime.may_run.clear()
         threads.submit(client.post, "/v1/embed", json={"inputs": ["a"]})
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         threads.submit(client.post, "/v1/embed", json={"inputs": ["a b c d"]})
         wait_until(lambda: runtime.queue_depth() == 6)
         with connected(client) as ai, pytest.raises(openai.RateLimitError) as caught:

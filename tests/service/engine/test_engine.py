@@ -161,7 +161,7 @@ def test_each_distinct_token_is_computed_once(runtime: FakeRuntime) -> None:
     engine = an_engine(runtime, observer=notes)
     for batch in ((["a", "b", "a"], ["b", "c"]), (["c", "d"],)):
         list(engine([Embedding(tokens, FIRST_LAYER, WHOLE) for tokens in batch]))
-    assert runtime.cnn_runs == [1, 3, 1]  # the boundary, then what is new
+    assert runtime.cnn_runs == [2, 3, 1]  # the boundaries, then what is new
     assert notes.lookups == [(0, 3), (1, 1)]
     assert notes.batches == [(2, 9, 10), (1, 4, 4)]
 
@@ -222,8 +222,8 @@ def test_a_token_vector_that_is_not_finite_is_never_kept() -> None:
     class Runtime(FakeRuntime):
         broken = False
 
-        def token_vectors(self, char_ids_NC: Integers) -> Floats:
-            return super().token_vectors(char_ids_NC) * (np.nan if self.broken else 1)
+        def token_vectors(self, char_ids_NC: Integers, word_ids_N: Integers | None = None) -> Floats:
+            return super().token_vectors(char_ids_NC, word_ids_N) * (np.nan if self.broken else 1)
 
     runtime = Runtime()
     engine = an_engine(runtime)

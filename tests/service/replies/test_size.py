@@ -14,7 +14,7 @@ from service.replies.answers import Heading, Result, answers, mark_name
 from service.replies.arrow import arrow_parts
 from service.replies.json_body import json_parts
 from service.replies.npz import npz_parts
-from service.replies.size import check_reply_size, estimated_bytes
+from service.replies.size import estimated_bytes, reply_size
 from service.schemas import EmbedRequest, Text
 from tests.service.fake_backend import FakeTokenizer
 
@@ -90,9 +90,9 @@ def test_the_refusal_says_what_to_do(
     heading = Heading("enko", 1024, 3, choice)
     tokenized = [tokens for tokens, _ in encoded(body, choice, 1)]
     num_bytes = estimated_bytes(body, form, heading, tokenized)
-    check_reply_size(body, form, heading, tokenized, num_bytes)
+    assert reply_size(body, form, heading, tokenized, num_bytes) == num_bytes
     with pytest.raises(ServiceError) as caught:
-        check_reply_size(body, form, heading, tokenized, num_bytes - 1)
+        reply_size(body, form, heading, tokenized, num_bytes - 1)
     assert (caught.value.type.name, caught.value.where) == ("reply_too_large", None)
     assert caught.value.message == (
         f"expected a reply of at most {num_bytes - 1} bytes, got a request for up to {num_bytes}: "

@@ -49,7 +49,7 @@ def learn(client: httpx.Client, name: str, **body: object) -> Any:
 
 def ended(client: httpx.Client, name: str) -> Any:
     """Wait for the end of a fit and return what is said of it."""
-    wait_until(lambda: client.get(f"/v1/tasks/{name}/fit").json()["ended_at"] is not None, timeout_s=60)
+    wait_until(lambda: client.get(f"/v1/tasks/{name}/fit").json()["ended_at"] is not None)
     return client.get(f"/v1/tasks/{name}/fit").json()
 
 

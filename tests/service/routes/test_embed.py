@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.service.conftest import serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, expected_vector, number
 from tests.service.routes.asking import embed
@@ -147,13 +148,13 @@ def test_requests_with_different_mixes_share_a_batch(runtime: FakeRuntime) -> No
     with serving_runtime(runtime) as client, ThreadPoolExecutor(8) as threads:
         runtime.may_run.clear()
         first = threads.submit(embed, client, "first")
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         waiting = [threads.submit(embed, client, "a b", layer=layer) for layer in (0, 1, 2, "average")]
         wait_until(lambda: runtime.queue_depth() == 4 * 4)
         runtime.may_run.set()
         for layer, future in zip((0, 1, 2, 1), waiting, strict=True):
-            vectors = np.array(future.result(10)["embeddings"][0]["vectors"])
+            vectors = np.array(future.result(PATIENCE_S)["embeddings"][0]["vectors"])
             expected = [expected_vector("a", layer, 2, 0), expected_vector("b", layer, 2, 1)]
             np.testing.assert_allclose(vectors, expected, rtol=1e-6)
-        first.result(10)
+        first.result(PATIENCE_S)
     assert runtime.batches == [[3], [4, 4, 4, 4]]

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.service.conftest import serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, expected_vector, number
 from tests.service.routes.asking import embed, refused
@@ -16,7 +17,7 @@ def test_a_full_queue_is_said_at_once_and_harms_nobody(runtime: FakeRuntime) -> 
     with serving_runtime(runtime, queue_tokens=10) as client, ThreadPoolExecutor(2) as threads:
         runtime.may_run.clear()
         running = threads.submit(embed, client, "a")
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         waiting = threads.submit(embed, client, "a b c d")  # 6 tokens with its boundaries
         wait_until(lambda: runtime.queue_depth() == 6)
         reply = client.post("/v1/embed", json={"inputs": ["a", "b"]})
@@ -26,8 +27,8 @@ def test_a_full_queue_is_said_at_once_and_harms_nobody(runtime: FakeRuntime) -> 
             "message": "expected at most 4 tokens beside the 6 that wait already, got 6; try again in 1 s",
         }
         runtime.may_run.set()
-        assert waiting.result(10)["embeddings"][0]["num_tokens"] == 4
-        assert running.result(10)["embeddings"][0]["num_tokens"] == 1
+        assert waiting.result(PATIENCE_S)["embeddings"][0]["num_tokens"] == 4
+        assert running.result(PATIENCE_S)["embeddings"][0]["num_tokens"] == 1
         assert embed(client, "a", "b")["embeddings"][0]["num_tokens"] == 1
 
 
@@ -130,20 +131,20 @@ def test_an_input_that_breaks_the_model_fails_alone(
         setattr(runtime, fault, number("bad"))
         runtime.may_run.clear()
         first = threads.submit(embed, client, "first")
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         bad = threads.submit(refused, client, "a", "a bad")
         good = threads.submit(embed, client, "a b", layer=0)
         wait_until(lambda: runtime.queue_depth() == 3 + 4 + 4)
         runtime.may_run.set()
-        status, error = bad.result(10)
+        status, error = bad.result(PATIENCE_S)
         assert status == 500
         assert error == {
             "type": "engine_failed",
             "message": "the model gave no usable vectors for this input",
             "where": "inputs[1]",
         }
-        assert good.result(10)["embeddings"][0]["vectors"][1] == expected_vector("b", 0, 2, 1)
-        first.result(10)
+        assert good.result(PATIENCE_S)["embeddings"][0]["vectors"][1] == expected_vector("b", 0, 2, 1)
+        first.result(PATIENCE_S)
         embed(client, "still here")
         assert client.get("/readyz").status_code == 200
     assert "secret" not in caplog.text

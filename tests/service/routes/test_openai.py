@@ -16,6 +16,7 @@ import pytest
 from service.app import create_app
 from service.errors import ErrorType, ServiceError
 from service.mixes import Mix
+from tests.patience import PATIENCE_S
 from tests.service.conftest import fake_settings, serving, serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, number, open_fake
 
@@ -215,7 +216,7 @@ def test_a_full_queue_and_one_that_is_too_small(runtime: FakeRuntime) -> None:
     with serving_runtime(runtime, queue_tokens=10) as client, ThreadPoolExecutor(2) as threads:
         runtime.may_run.clear()
         running = threads.submit(ask, client, "a")
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         waiting = threads.submit(ask, client, "a b c d")
         wait_until(lambda: runtime.queue_depth() == 6)
         reply = client.post("/v1/embeddings", json={"model": "fake", "input": ["a", "b"]})
@@ -223,8 +224,8 @@ def test_a_full_queue_and_one_that_is_too_small(runtime: FakeRuntime) -> None:
         assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
         error = reply.json()["error"]
         assert (error["type"], error["code"]) == ("tokens", "rate_limit_exceeded")
-        assert running.result(10)["usage"]["prompt_tokens"] == 1
-        assert waiting.result(10)["usage"]["prompt_tokens"] == 4
+        assert running.result(PATIENCE_S)["usage"]["prompt_tokens"] == 1
+        assert waiting.result(PATIENCE_S)["usage"]["prompt_tokens"] == 4
         status, error = refused(client, input=list("abcd"))
         assert (status, error["code"]) == (413, "too_many_tokens")
 

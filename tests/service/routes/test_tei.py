@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from service.app import create_app
+from tests.patience import PATIENCE_S
 from tests.service.conftest import fake_settings, serving, serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime, number, open_fake
 
@@ -216,14 +217,14 @@ def test_a_full_queue(runtime: FakeRuntime) -> None:
     with serving_runtime(runtime, queue_tokens=10) as client, ThreadPoolExecutor(2) as threads:
         runtime.may_run.clear()
         running = threads.submit(ask, client, "/embed", "a")
-        assert runtime.running.wait(10)
+        assert runtime.running.wait(PATIENCE_S)
         waiting = threads.submit(ask, client, "/embed", "a b c d")
         wait_until(lambda: runtime.queue_depth() == 6)
         reply = client.post("/embed", json={"inputs": ["a", "b"]})
         runtime.may_run.set()
         assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
         assert reply.json()["error_type"] == "Overloaded"
-        assert (len(running.result(10)), len(waiting.result(10))) == (1, 1)
+        assert (len(running.result(PATIENCE_S)), len(waiting.result(PATIENCE_S))) == (1, 1)
 
 
 def test_a_model_that_fails(runtime: FakeRuntime) -> None:

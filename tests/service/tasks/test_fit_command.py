@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.tasks.task import Task
-from service.__main__ import main
+from service.command_line import main
 from service.tasks.fit_command import ProgressBar
 from tests.service.processes import server_process
 from tests.service.test_workers_tasks import EXAMPLES

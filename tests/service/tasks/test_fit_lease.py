@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -16,6 +15,8 @@ from service.task_store.store import TaskStore
 from service.task_store.tables import fits
 from service.task_store.target import StoreTarget, postgresql
 from service.tasks.fit_lease import HEARTBEAT_S, FitLease
+from tests.patience import PATIENCE_S
+from tests.service.conftest import wait_until
 from tests.service.postgresql_server import PostgreSQLServer
 from tests.service.store_processes import (
     another_process,
@@ -50,16 +51,6 @@ def document_of(store: TaskStore, name: str = "배") -> str:
     return task.document
 
 
-def within(seconds: float, is_so: Any) -> bool:
-    """Return whether it is so within so many seconds."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def test_a_fit_from_its_beginning_to_its_task(store: TaskStore) -> None:
     with FitLease(store, "배", num_examples=40) as lease:
         begun = fit_of(store)
@@ -68,7 +59,7 @@ def test_a_fit_from_its_beginning_to_its_task(store: TaskStore) -> None:
         )  # fmt: skip
         lease.start()
         lease.report(0.25, "fitting")
-        assert within(HEARTBEAT_S + 1, lambda: fit_of(store).progress == 0.25)
+        wait_until(lambda: fit_of(store).progress == 0.25)
         assert (fit_of(store).state, fit_of(store).message) == (FitState.running, "fitting")
         assert store.get("배") is None
         lease.finish(new_task(document=NEW))
@@ -126,11 +117,9 @@ def test_another_process_runs_it_and_this_one_cancels_it(store: TaskStore, targe
         with pytest.raises(FitRunning):
             FitLease(store, "배", num_examples=4)
         assert fit_of(store).id == id
-        asked = time.monotonic()
         assert store.request_cancel("배")
         assert fit_of(store).cancel_requested
         assert heard(pipe) is True  # its finish was refused: cancelled
-        assert time.monotonic() - asked < HEARTBEAT_S + 1.5
     assert fit_of(store).state == FitState.cancelled
     assert document_of(store) == OLD
     assert not store.request_cancel("배")
@@ -172,7 +161,7 @@ def test_a_killed_fit_frees_its_name_after_the_stated_seconds(store: TaskStore, 
         heard(pipe)
         kill(process)
     killed = time.monotonic()
-    assert within(LEASE_S + 1, lambda: not fit_of(store).state.is_live)
+    wait_until(lambda: not fit_of(store).state.is_live)
     assert time.monotonic() - killed > LEASE_S - HEARTBEAT_S - 1
     FitLease(store, "배", num_examples=4).cancel()
 
@@ -194,7 +183,7 @@ def test_a_fit_that_was_taken_over_changes_nothing(store: TaskStore, target: Sto
     with FitLease(store, "배", num_examples=4) as first:
         let_time_pass(target, LEASE_S + HEARTBEAT_S)
         second = FitLease(store, "배", num_examples=8)
-        assert within(HEARTBEAT_S + 1, first.is_cancelled)
+        wait_until(first.is_cancelled)
         with pytest.raises(FitOver, match="was taken over") as caught:
             first.finish(new_task(document=NEW))
         assert not caught.value.cancelled
@@ -244,6 +233,6 @@ def test_a_fit_outlives_a_restart_of_the_database(postgresql_server: PostgreSQLS
             assert finishing.is_alive()
         finally:
             postgresql_server.start()
-        finishing.join(5)
+        finishing.join(PATIENCE_S)
         assert not finishing.is_alive()
         assert (fit_of(store).state, document_of(store)) == (FitState.done, NEW)

@@ -1,19 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from training.probes.data import (
-    SenseExample,
-    TaggedSentence,
-    in_stable_order,
-    read_conllu,
-    read_senses,
-    sha256_of_files,
-    up_to_words,
-)
+from training.probes.readers.tagged import TaggedSentence, read_conllu, read_two_columns
 
 
 def conllu_line(identifier: str, form: str, tag: str, misc: str = "_") -> str:
@@ -113,53 +104,18 @@ def test_malformed_conllu_is_refused_with_its_line(tmp_path: Path, line: str, sa
     assert said in str(refused.value)
 
 
-def test_senses_are_read(tmp_path: Path) -> None:
-    row = {"word": "배", "sense": "pear", "sentence": "단 배\u2028다", "start": 2, "end": 3}
-    path = tmp_path / "train.jsonl"
-    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert read_senses(path) == [SenseExample("배", "pear", "단 배\u2028다", 2, 3)]
+def test_two_columns_are_sentences_apart_by_an_empty_line(tmp_path: Path) -> None:
+    path = tmp_path / "train.conll"
+    path.write_text("New\tB-location\nYork\tI-location\n\n\t\n!\tO", encoding="utf-8")
+    assert read_two_columns(path) == [
+        TaggedSentence("New York", ("New", "York"), ((0, 3), (4, 8)), ("B-location", "I-location")),
+        TaggedSentence("!", ("!",), ((0, 1),), ("O",)),
+    ]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "{",
-        '["배"]',
-        '{"word": "a", "sense": "b", "sentence": "abc"}',
-        '{"word": "a", "sense": "b", "sentence": "abc", "start": 2, "end": 4}',
-        '{"word": "a", "sense": "b", "sentence": "abc", "start": 1, "end": 1}',
-    ],
-)
-def test_malformed_senses_are_refused_with_their_line(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "train.jsonl"
-    path.write_text('{"word": "a", "sense": "b", "sentence": "a", "start": 0, "end": 1}\n' + line + "\n")
-    with pytest.raises(ValueError, match=r"train\.jsonl:2: "):
-        read_senses(path)
-
-
-def sentence_of(*words: str) -> TaggedSentence:
-    return TaggedSentence(" ".join(words), words, ((0, 1),) * len(words), ("X",) * len(words))
-
-
-def test_the_stable_order_depends_on_the_texts_alone() -> None:
-    sentences = [sentence_of(str(number)) for number in range(20)]
-    ordered = in_stable_order(sentences)
-    assert ordered == in_stable_order(reversed(sentences))
-    assert ordered != sentences
-    # Fixed: samples drawn by another version must be the same ones.
-    assert [sentence.text for sentence in ordered[:5]] == ["9", "8", "13", "17", "10"]
-
-
-def test_sentences_are_taken_whole_up_to_the_limit() -> None:
-    sentences = [sentence_of("a", "b"), sentence_of("c"), sentence_of("d", "e"), sentence_of("f")]
-    assert up_to_words(sentences, 4) == sentences[:2]
-    assert up_to_words(sentences, 5) == sentences[:3]
-    assert up_to_words(sentences, 1) == []
-
-
-def test_the_hash_covers_names_contents_and_where_one_file_ends(tmp_path: Path) -> None:
-    for name, content in [("a", "xy"), ("b", "z"), ("c", "x"), ("d", "yz")]:
-        (tmp_path / name).write_text(content)
-    a, b, c, d = (tmp_path / name for name in "abcd")
-    assert sha256_of_files([a, b]) == sha256_of_files([a, b])
-    assert len({sha256_of_files(paths) for paths in ([a, b], [b, a], [c, d], [a])}) == 4
+@pytest.mark.parametrize("line", ["alone", "word\t", "\tO", "a\tO\tO"])
+def test_malformed_columns_are_refused_with_their_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "train.conll"
+    path.write_text(f"a\tO\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"train\.conll:2: expected a word, a tab and a tag"):
+        read_two_columns(path)

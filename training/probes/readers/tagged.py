@@ -1,28 +1,13 @@
-"""Read the evaluation sets: JSON lines with a marked word, and CoNLL-U.
-
-CoNLL-U: https://universaldependencies.org/format.html
-"""
+"""Words with a tag each: CoNLL-U (https://universaldependencies.org/format.html), and two columns."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class SenseExample:
-    """A word marked in a sentence, `sentence[start:end]` in code points, and its sense."""
-
-    word: str
-    sense: str
-    sentence: str
-    start: int
-    end: int
+from training.probes.readers.marked import Span, join_tokens
+from training.probes.readers.rows import lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +28,6 @@ class _Word:
     surface: int  # index of the surface string (a multiword token has one for several words)
 
 
-def read_senses(path: Path) -> list[SenseExample]:
-    """Raises ValueError, naming file and line, for a malformed example or a span outside its sentence."""
-    examples = []
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            row = json.loads(line)
-            example = SenseExample(
-                str(row["word"]), str(row["sense"]), str(row["sentence"]), int(row["start"]), int(row["end"])
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}:{number}: expected an object with word, sense, sentence, start, end: {error!r}"
-            ) from error
-        if not 0 <= example.start < example.end <= len(example.sentence):
-            raise ValueError(
-                f"{path}:{number}: span {example.start}..{example.end} is outside the sentence "
-                f"of {len(example.sentence)} code points"
-            )
-        examples.append(example)
-    return examples
-
-
 def read_conllu(path: Path) -> list[TaggedSentence]:
     """Words with their UPOS; spans into the `# text` comment where the words fit it.
 
@@ -75,12 +38,34 @@ def read_conllu(path: Path) -> list[TaggedSentence]:
     return list(_sentences(path))
 
 
+def read_two_columns(path: Path) -> list[TaggedSentence]:
+    """A word, a tab and its tag a line, an empty line between sentences. The text is the words joined by spaces.
+
+    Raises ValueError, naming file and line, for a malformed line.
+    """
+    sentences: list[TaggedSentence] = []
+    words: list[str] = []
+    tags: list[str] = []
+    for where, line in [*lines(path), ("", "")]:
+        if line.strip():
+            word, separator, tag = line.partition("\t")
+            if not (word and separator and tag) or "\t" in tag:
+                raise ValueError(f"{where}: expected a word, a tab and a tag, got {line[:40]!r}")
+            words.append(word)
+            tags.append(tag)
+        elif words:
+            text, spans = join_tokens(words)
+            sentences.append(TaggedSentence(text, tuple(words), tuple(spans), tuple(tags)))
+            words, tags = [], []
+    return sentences
+
+
 def _sentences(path: Path) -> Iterator[TaggedSentence]:
     text: str | None = None
     words: list[_Word] = []
     surfaces: list[str] = []
     last_of_multiword = 0
-    for number, line in enumerate([*_lines(path), ""], start=1):
+    for where, line in [*lines(path), ("", "")]:
         if not line:
             if words:
                 yield _align(text, words, surfaces)
@@ -92,7 +77,7 @@ def _sentences(path: Path) -> Iterator[TaggedSentence]:
         else:
             columns = line.split("\t")
             if len(columns) != 10:
-                raise ValueError(f"{path}:{number}: expected 10 tab-separated columns, found {len(columns)}")
+                raise ValueError(f"{where}: expected 10 tab-separated columns, found {len(columns)}")
             identifier, form, tag, misc = columns[0], columns[1], columns[3], columns[9]
             space_after = "SpaceAfter=No" not in misc.split("|")
             if "." in identifier:
@@ -103,7 +88,7 @@ def _sentences(path: Path) -> Iterator[TaggedSentence]:
                 surface_space = space_after
                 continue
             if not identifier.isdigit():
-                raise ValueError(f"{path}:{number}: expected a word number, found {identifier!r}")
+                raise ValueError(f"{where}: expected a word number, found {identifier!r}")
             if int(identifier) > last_of_multiword:
                 surfaces.append(form)
                 surface_space = space_after
@@ -146,39 +131,3 @@ def _join(words: list[_Word], surfaces: list[str]) -> tuple[str, list[Span]]:
         spans.append((len(text), len(text) + len(surface)))
         text += surface + (" " if space_after[index] else "")
     return text.rstrip(" "), spans
-
-
-def _lines(path: Path) -> Iterator[str]:
-    # Not splitlines(): sentences may hold U+2028 and its like.
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield line.rstrip("\r\n")
-
-
-def in_stable_order(sentences: Iterable[TaggedSentence]) -> list[TaggedSentence]:
-    """Shuffle by a hash of the text: corpora are ordered by source, and their beginning is one source.
-
-    The order depends on the texts alone, not on a generator that may change between versions.
-    """
-    return sorted(sentences, key=lambda sentence: hashlib.sha256(sentence.text.encode()).digest())
-
-
-def up_to_words(sentences: Iterable[TaggedSentence], max_words: int) -> list[TaggedSentence]:
-    """The first sentences, whole, as long as their words together stay within max_words."""
-    kept = []
-    num_words = 0
-    for sentence in sentences:
-        num_words += len(sentence.words)
-        if num_words > max_words:
-            break
-        kept.append(sentence)
-    return kept
-
-
-def sha256_of_files(paths: Iterable[Path]) -> str:
-    """One hash over names and contents, in the given order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

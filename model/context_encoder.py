@@ -1,0 +1,91 @@
+"""The two kinds of context encoder behind one call: a graph with both directions, and one that takes either.
+
+Shape letters: T tokens, B sentences, D token-vector dim, H hidden (D = H; of a state:
+`Architecture.state_shape`), L layers of a reply, S parts of a layer's state, R recurrent layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.sessions import open_session
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int32]
+Mix = Mapping[str, npt.NDArray[Any]]
+"""The inputs layer_weights, gamma and with_layers."""
+
+
+class BothDirections:
+    """The graph of `model.context_graph`: all threads on one operator after the other."""
+
+    def __init__(self, path: Path, num_threads: int) -> None:
+        """Raises BundleError when onnxruntime cannot use the graph."""
+        self._session = open_session(path, num_threads)
+
+    def run(
+        self,
+        output: str,
+        forward_TBD: Floats,
+        backward_TBD: Floats,
+        lengths_B: Integers,
+        state_SR2BH: Floats,
+        mix: Mix,
+    ) -> tuple[Floats, Floats]:
+        """Return the output, `mixed` or `layers` (..., T, B, 2H), and the state."""
+        feeds = {
+            "forward_vectors": forward_TBD,
+            "backward_vectors": backward_TBD,
+            "lengths": lengths_B,
+            "initial_state": state_SR2BH,
+            **mix,
+        }
+        vectors, state = self._session.run([output, "final_state"], feeds)
+        return vectors, state
+
+
+class EachDirection:
+    """The graph of `model.direction_graph`: the directions at once, each in a run and a thread of its own."""
+
+    def __init__(self, path: Path, num_threads: int) -> None:
+        """Raises BundleError when onnxruntime cannot use the graph."""
+        # The two threads that call take part in onnxruntime's own work, and share what it has beside them.
+        self._session = open_session(path, max(1, num_threads - 1))
+        # More than one only when a run is given up because it hangs.
+        self._threads = ThreadPoolExecutor(thread_name_prefix="backward") if num_threads > 1 else None
+
+    def run(
+        self,
+        output: str,
+        forward_TBD: Floats,
+        backward_TBD: Floats,
+        lengths_B: Integers,
+        state_SR2BH: Floats,
+        mix: Mix,
+    ) -> tuple[Floats, Floats]:
+        """As `BothDirections.run`."""
+
+        def direction(vectors_TBD: Floats, is_backward: bool) -> list[Floats]:
+            feeds = {
+                "vectors": vectors_TBD,
+                "lengths": lengths_B,
+                "initial_state": np.ascontiguousarray(state_SR2BH[0, :, int(is_backward)]),
+                "backward": np.array(is_backward),
+                **mix,
+            }
+            return self._session.run([output, "final_state"], feeds)  # type: ignore[no-any-return]
+
+        if self._threads is None:
+            forward, backward = direction(forward_TBD, False), direction(backward_TBD, True)
+        else:
+            waiting = self._threads.submit(direction, backward_TBD, True)
+            forward = direction(forward_TBD, False)
+            backward = waiting.result()
+        vectors = np.concatenate([forward[0], backward[0]], axis=-1)
+        return vectors, np.stack([forward[1], backward[1]], axis=1)[None]

@@ -1,0 +1,39 @@
+"""One value of a JSON document. Each function raises ValueError, which names the field, when it is another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def read_string(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: expected a string, got {value!r}")
+    return value
+
+
+def read_boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: expected true or false, got {value!r}")
+    return value
+
+
+def read_integer(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name}: expected an integer, got {value!r}")
+    return value
+
+
+def read_number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name}: expected a number, got {value!r}")
+    return float(value)
+
+
+def read_list(name: str, value: object) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name}: expected a list, got {value!r}")
+    return value
+
+
+def read_integers(name: str, value: object) -> tuple[int, ...]:
+    return tuple(read_integer(name, item) for item in read_list(name, value))

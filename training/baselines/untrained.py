@@ -1,0 +1,25 @@
+"""The network as it is before training: what its shape alone gives, and a bundle's tokenizer and alphabet."""
+
+from __future__ import annotations
+
+import torch
+
+from model.bilm import BiLM
+from model.bundle import Bundle
+from model.characters import Alphabet
+from model.files import CHARACTERS_FILE, TOKENIZER_FILE
+from model.tokenizer import SentencePieceTokenizer
+from training.probes.encoded import EncodedSource
+from training.probes.network import TorchNetwork
+
+
+def untrained_source(bundle: Bundle, seed: int) -> EncodedSource:
+    """The architecture of a bundle, its weights drawn anew as training draws them."""
+    torch.manual_seed(seed)
+    model = BiLM(bundle.manifest.architecture).eval()
+    return EncodedSource(
+        SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE),
+        Alphabet.load(bundle.folder / CHARACTERS_FILE),
+        TorchNetwork(model),
+        bundle.manifest.architecture.num_vector_layers,
+    )
