@@ -71,5 +71,5 @@ $(BASE): pyproject.toml constraints.txt
 # Dependency groups need a newer pip than the one that comes with Python 3.11 to 3.13.
 $(DEV): $(BASE)
 	$(PIP) install pip --upgrade --constraint constraints.txt
-	$(PIP) install --editable '.[train,otel]' --group dev --constraint constraints.txt
+	$(PIP) install --editable '.[train,otel,baselines]' --group dev --constraint constraints.txt
 	@touch $@

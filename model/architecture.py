@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from model.json_values import read_boolean, read_integer, read_integers, read_list, read_number, read_string
+from model.tensor_shapes import tensor_shapes
 
 Cell = Literal["lstm", "gru", "rnn"]
 Activation = Literal["relu", "tanh"]
@@ -150,6 +151,22 @@ class Architecture:
         return self.cell_dim is not None or self.cell_clip is not None
 
     @property
+    def _beyond_training(self) -> list[str]:
+        """The fields that do not hold their default."""
+        values = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        return [name for name, default in values.items() if getattr(self, name) != default]
+
+    def check_trainable(self) -> None:
+        """Raise ValueError for a network that is not one of those that are trained here."""
+        beyond = [*self._beyond_training, *(["vocabulary_size"] if not self.has_softmax else [])]
+        if beyond:
+            found = ", ".join(f"{name} = {getattr(self, name)}" for name in beyond)
+            raise ValueError(
+                "expected a network that was trained here: of an imported one, training knows neither the "
+                f"cells nor the rows of characters, and there is no softmax to go on with; found {found}"
+            )
+
+    @property
     def has_softmax(self) -> bool:
         """Whether the network can say how likely a token is."""
         return self.vocabulary_size > 0
@@ -158,6 +175,11 @@ class Architecture:
     def gate_dim(self) -> int:
         """C: how many numbers each gate has."""
         return self.hidden_dim if self.cell_dim is None else self.cell_dim
+
+    @property
+    def gate_rows(self) -> int:
+        """Rows of a recurrent weight: all gates of a cell, one under the other."""
+        return NUM_GATES[self.cell] * self.gate_dim
 
     @property
     def num_filters(self) -> int:
@@ -180,70 +202,13 @@ class Architecture:
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every weight by its state-dict name, which is also its name in weights.safetensors."""
-        return {**self._char_cnn_shapes(), **self._recurrent_shapes(), **self._softmax_shapes()}
-
-    def _char_cnn_shapes(self) -> dict[str, tuple[int, ...]]:
-        num_filters = self.num_filters
-        shapes: dict[str, tuple[int, ...]] = {
-            "char_cnn.character_embedding.weight": (self.num_characters, self.character_dim)
-        }
-        for i, (width, count) in enumerate(self.filters):
-            shapes[f"char_cnn.convolutions.{i}.weight"] = (count, self.character_dim, width)
-            shapes[f"char_cnn.convolutions.{i}.bias"] = (count,)
-        for i in range(self.num_highways):
-            for part in ("transform", "gate"):
-                shapes[f"char_cnn.highways.{i}.{part}.weight"] = (num_filters, num_filters)
-                shapes[f"char_cnn.highways.{i}.{part}.bias"] = (num_filters,)
-        if self.project_characters:
-            shapes["char_cnn.projection.weight"] = (self.hidden_dim, self.projection_inputs)
-            shapes["char_cnn.projection.bias"] = (self.hidden_dim,)
-        if self.word_dim:
-            shapes["word_embedding.weight"] = (self.word_vocabulary_size, self.word_dim)
-        return shapes
-
-    def _recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        rows = NUM_GATES[self.cell] * self.gate_dim
-        parts: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, self.hidden_dim),
-            "weight_hh": (rows, self.hidden_dim),
-            "bias_ih": (rows,),
-            "bias_hh": (rows,),
-        }
-        if self.cell_dim is not None:
-            parts["weight_hr"] = (self.hidden_dim, self.cell_dim)
-        return {
-            f"{direction}_layers.{layer}.{part}_l0": shape
-            for direction in ("forward", "backward")
-            for layer in range(self.num_layers)
-            for part, shape in parts.items()
-        }
-
-    def _softmax_shapes(self) -> dict[str, tuple[int, ...]]:
-        if not self.has_softmax:
-            return {}
-        if not self.tails:
-            return {
-                "softmax.weight": (self.vocabulary_size, self.hidden_dim),
-                "softmax.bias": (self.vocabulary_size,),
-            }
-        head_size = self.adaptive_cutoffs[0] + len(self.tails)
-        shapes: dict[str, tuple[int, ...]] = {
-            "softmax.head.weight": (head_size, self.hidden_dim),
-            "softmax.head.bias": (head_size,),
-        }
-        for i, tail in enumerate(self.tails):
-            shapes[f"softmax.tail.{i}.0.weight"] = (tail.dim, self.hidden_dim)
-            shapes[f"softmax.tail.{i}.1.weight"] = (tail.size, tail.dim)
-        return shapes
+        return tensor_shapes(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: `from_dict(json.loads(json.dumps(to_dict())))` is equal to self."""
-        values = asdict(self)
-        for field in fields(self):
-            if field.default is not MISSING and values[field.name] == field.default:
-                del values[field.name]
+        written = {*_FIELDS_OF_ALL, *self._beyond_training}
         return {
-            **values,
+            **{name: value for name, value in asdict(self).items() if name in written},
             "filters": [list(pair) for pair in self.filters],
             "adaptive_cutoffs": list(self.adaptive_cutoffs),
         }
@@ -254,9 +219,8 @@ class Architecture:
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise ValueError(f"unknown field {unknown[0]!r}: expected {', '.join(known)}")
-        expected = [field.name for field in fields(cls) if field.default is MISSING]
-        if missing := [name for name in expected if name not in values]:
-            raise ValueError(f"missing field {missing[0]!r}: expected {', '.join(expected)}")
+        if missing := [name for name in _FIELDS_OF_ALL if name not in values]:
+            raise ValueError(f"missing field {missing[0]!r}: expected {', '.join(_FIELDS_OF_ALL)}")
         return cls(**{name: _READ[name](name, value) for name, value in values.items()})
 
 
@@ -295,6 +259,9 @@ def _filters(name: str, value: object) -> tuple[tuple[int, int], ...]:
             raise ValueError(f"{name}: expected (width, count) pairs, got {list(pair)}")
     return tuple((width, count) for width, count in pairs)
 
+
+# What every manifest says.
+_FIELDS_OF_ALL = [field.name for field in fields(Architecture) if field.default is MISSING]
 
 _READ: dict[str, Callable[[str, object], Any]] = {
     **dict.fromkeys(_LEAST, read_integer),

@@ -57,6 +57,8 @@ class BiLM(nn.Module):
     """Character CNN, forward and backward stack, and the softmax that both share."""
 
     def __init__(self, architecture: Architecture) -> None:
+        """Raises ValueError for a network that was imported (`Architecture.check_trainable`)."""
+        architecture.check_trainable()
         super().__init__()
         self.architecture = architecture
         self.char_cnn = CharCNN(architecture)

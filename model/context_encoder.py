@@ -6,8 +6,9 @@ Shape letters: T tokens, B sentences, D token-vector dim, H hidden (D = H; of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,7 @@ class EachDirection:
         """Raises BundleError when onnxruntime cannot use the graph."""
         # The two threads that call take part in onnxruntime's own work, and share what it has beside them.
         self._session = open_session(path, max(1, num_threads - 1))
-        # More than one only when a run is given up because it hangs.
-        self._threads = ThreadPoolExecutor(thread_name_prefix="backward") if num_threads > 1 else None
+        self._at_once = num_threads > 1
 
     def run(
         self,
@@ -81,11 +81,25 @@ class EachDirection:
             }
             return self._session.run([output, "final_state"], feeds)  # type: ignore[no-any-return]
 
-        if self._threads is None:
-            forward, backward = direction(forward_TBD, False), direction(backward_TBD, True)
+        if self._at_once:
+            waiting = _start(lambda: direction(backward_TBD, True))
+            forward, backward = direction(forward_TBD, False), waiting.result()
         else:
-            waiting = self._threads.submit(direction, backward_TBD, True)
-            forward = direction(forward_TBD, False)
-            backward = waiting.result()
+            forward, backward = direction(forward_TBD, False), direction(backward_TBD, True)
         vectors = np.concatenate([forward[0], backward[0]], axis=-1)
         return vectors, np.stack([forward[1], backward[1]], axis=1)[None]
+
+
+def _start(call: Callable[[], list[Floats]]) -> Future[list[Floats]]:
+    """Begin a call on a thread of its own. It is a daemon, as a pool's would not be: one that hangs must not
+    keep the process from ending."""
+    future: Future[list[Floats]] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # for the thread that waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="polyseme-backward", daemon=True).start()
+    return future

@@ -3,16 +3,15 @@
 ONNX's own LSTM can do neither: it has no projection, and its clip is one of what goes into the gates. So the
 recurrence is a Scan, and what does not depend on it is computed for all tokens beforehand.
 
-- The directions never meet, so each is a run of its own, on a thread of its own. A Scan's steps are too short
-  to divide among threads: with both threads on one direction after the other, a batch takes longer.
+- The directions never meet, so each is a run of its own, on a thread of its own: the steps of a Scan are too
+  short to divide each of them among threads.
 - Every gate has its own product, so that nothing has to be cut out of a wider one in each step.
 - The token vectors have two columns more, 1 and "beyond the sentence's end". The weights of the first are the
   bias, those of the second close the input gate and open the forget gate to the last bit, so that a sentence
   that has ended keeps its c. Both cost a column of a product instead of a pass over all gates.
 
-With these, one core does 0.84 of the arithmetic of its own MatMul at 1024/128 and 0.87 at 4096/512 (46
-sentences of 22 tokens); with one product for all gates, a bias that is added and c chosen in each step, 0.70
-and 0.78.
+Each of these was measured and is faster, at every published size; tests/benchmarks/bench_imported.py says how
+fast together.
 
 Shape letters: T tokens, B sentences, D token-vector dim, H hidden (D = H), C cell dim, L layers of a reply, R
 recurrent layers.
@@ -56,7 +55,7 @@ def build_direction_encoder(architecture: Architecture, tensors: Tensors) -> Mod
     )
     initial = _split_state(build, architecture)
     branches = {
-        name: _Direction(build, architecture, name, mask_TB1, columns_TB2).graph(token_vectors, initial)
+        name: _Direction(tensors, architecture, name, mask_TB1, columns_TB2).graph(token_vectors, initial)
         for name in DIRECTIONS
     }
     *layers, final_RBS = build.nodes(
@@ -99,17 +98,20 @@ def _split_state(build: GraphBuilder, architecture: Architecture) -> list[list[s
 
 
 class _Direction:
-    """The recurrent layers of one direction: a graph of their own, whose weights are in the outer one."""
+    """The recurrent layers of one direction: a graph of their own.
+
+    Their weights are in it too: onnxruntime packs the weights of a Scan's products for speed, but not those
+    that stand further out than the graph around it.
+    """
 
     def __init__(
-        self, outer: GraphBuilder, architecture: Architecture, name: str, mask_TB1: str, columns_TB2: str
+        self, tensors: Tensors, architecture: Architecture, name: str, mask_TB1: str, columns_TB2: str
     ) -> None:
-        self._outer = outer
         self._architecture = architecture
         self._name = name
         self._mask_TB1 = mask_TB1
         self._columns_TB2 = columns_TB2
-        self._build = GraphBuilder({}, prefix=f"{name}_")
+        self._build = GraphBuilder(tensors, prefix=f"{name}_")
 
     def graph(self, x_TBD: str, initial: list[list[str]]) -> GraphProto:
         """Outputs: what each recurrent layer puts out, (T, B, H), 0 beyond a row's length, and the final
@@ -187,7 +189,7 @@ class _Direction:
         next_c_BC = _clip(step, step.node("Add", step.node("Mul", f, c_BC), added_BC), architecture.cell_clip)
         next_h_BH = step.node("Mul", o, step.node("Tanh", next_c_BC))
         if architecture.cell_dim is not None:
-            projected_BH = step.node("Gemm", next_h_BH, self._outer.weight(f"{name}.weight_hr_l0"), transB=1)
+            projected_BH = step.node("Gemm", next_h_BH, self._build.weight(f"{name}.weight_hr_l0"), transB=1)
             next_h_BH = _clip(step, projected_BH, architecture.projection_clip)
         kept_h_BH = step.node("Where", within_B1, next_h_BH, h_BH)
         hidden_dim, gate_dim = architecture.hidden_dim, architecture.gate_dim
@@ -208,22 +210,21 @@ class _Direction:
 
     def _input_weights(self, name: str) -> list[str]:
         """Of each gate: (C, D + 2), the last columns for 1 and "beyond the end"."""
-        outer, architecture = self._outer, self._architecture
+        build, architecture = self._build, self._architecture
         weights = self._by_gate(f"{name}.weight_ih_l0", architecture.hidden_dim)
         biases = [self._by_gate(f"{name}.{part}_l0", 1) for part in ("bias_ih", "bias_hh")]
         wide = []
         for gate, weight, *both in zip(_GATES, weights, *biases, strict=True):
             beyond_C1 = np.full((architecture.gate_dim, 1), _BEYOND[gate], dtype=np.float32)
-            column = outer.constant(f"beyond_{gate}", beyond_C1)
-            wide.append(outer.node("Concat", weight, outer.node("Add", *both), column, axis=1))
+            column = build.constant(f"beyond_{gate}", beyond_C1)
+            wide.append(build.node("Concat", weight, build.node("Add", *both), column, axis=1))
         return wide
 
     def _by_gate(self, name: str, num_columns: int) -> list[str]:
         """A stored matrix (4 * C, num_columns), or vector, as float32 (C, num_columns) of each gate."""
-        outer = self._outer
-        shape = outer.integers(-1, num_columns)
-        matrix = outer.weight(name) if num_columns > 1 else outer.node("Reshape", outer.weight(name), shape)
-        return outer.split(matrix, [self._architecture.gate_dim] * len(_GATES), axis=0)
+        build = self._build
+        matrix = build.node("Reshape", build.weight(name), build.integers(-1, num_columns))
+        return build.split(matrix, [self._architecture.gate_dim] * len(_GATES), axis=0)
 
 
 def _clip(build: GraphBuilder, value: str, limit: float | None) -> str:

@@ -1,9 +1,8 @@
 """A sentence becomes tokens with exact offsets into the text as it was written.
 
 A token is a SentencePiece piece (unigram language model, Kudo 2018, arXiv:1804.10959). SentencePiece
-normalises the text (NFKC, white space) but remembers which bytes each piece came from; here bytes become
-Unicode code points and the space before a word is trimmed off, so `text[start:end]` is the token as the
-user wrote it.
+normalises the text (NFKC, white space) but remembers which code points each piece came from; here the space
+before a word is trimmed off, so `text[start:end]` is the token as the user wrote it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import sentencepiece
 
 from model.characters import WORD_START
@@ -33,6 +31,8 @@ NOT_READ = "".join(map(chr, (
 # fmt: on
 """Characters that SentencePiece's normalisation (nmt_nfkc) reads as a space or drops: white space, control
 characters, zero-width and directional marks. U+0085, white space to Python, is read as a character."""
+
+_NOT_READ = frozenset(NOT_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +121,26 @@ class SentencePieceTokenizer:
         return tokenized
 
     def _append(self, tokenized: Tokenized, text: str) -> None:
-        to_code_point = _byte_to_code_point(text)
-        for piece in self._processor.encode(text, return_type="proto").pieces:
-            start, end = _trim(text, to_code_point[piece.begin], to_code_point[piece.end])
-            if piece.piece == WORD_START:
-                tokenized.append(piece.piece, piece.id, start, end, visible=False)
-            elif piece.id == UNKNOWN_ID and end - start > MAX_UNKNOWN_CHARACTERS:
+        text.encode("utf-8")  # for its error, where SentencePiece raises one of its own
+        found = self._processor.encode(text, return_type="offset_mapping")
+        for surface, token_id, (start, end) in zip(
+            found["pieces"], found["ids"], found["offsets"], strict=True
+        ):
+            if start < end and (text[start] in _NOT_READ or text[end - 1] in _NOT_READ):
+                start, end = _trim(text, start, end)
+            is_space = surface == WORD_START
+            if token_id == UNKNOWN_ID and end - start > MAX_UNKNOWN_CHARACTERS and not is_space:
                 for cut in range(start, end, MAX_UNKNOWN_CHARACTERS):
                     low, high = _trim(text, cut, min(cut + MAX_UNKNOWN_CHARACTERS, end))
                     if low < high:
                         tokenized.append(text[low:high], UNKNOWN_ID, low, high)
-            else:
-                # Of one character's pieces only the last has a span; the others stand for that character too.
-                tokenized.append(piece.piece, piece.id, start, max(end, start + 1))
+                continue
+            tokenized.surfaces.append(surface)
+            tokenized.ids.append(token_id)
+            tokenized.starts.append(start)
+            # Of one character's pieces only the last has a span; the others stand for that character too.
+            tokenized.ends.append(end if is_space else max(end, start + 1))
+            tokenized.visible.append(not is_space)
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
@@ -141,12 +148,3 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
     without_left = text[start:end].lstrip(NOT_READ)
     start = end - len(without_left)
     return start, start + len(without_left.rstrip(NOT_READ))
-
-
-def _byte_to_code_point(text: str) -> Sequence[int]:
-    """Return, for every byte offset in the UTF-8 of `text` and its end, the code point that it belongs to."""
-    if text.isascii():
-        return range(len(text) + 1)
-    data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-    starts_character = (data & 0xC0) != 0x80  # all bytes but 10xxxxxx, which continue a character
-    return [*(np.cumsum(starts_character) - 1).tolist(), len(text)]

@@ -18,7 +18,6 @@ are not split into words: send lists of words.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
@@ -26,7 +25,10 @@ from unicodedata import category
 
 from model.tokenizer import UNKNOWN_ID, Tokenized
 
-_ZERO_WIDTH_SPACE = "\u200b"
+_ZERO_WIDTH_SPACE = 0x200B
+PLANES = (range(0x20000), range(0xE0000, 0xF0000))
+"""All of Unicode that has marks, format or control characters."""
+
 _FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
 _SKIN_TONES_AND_TAGS = "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
 
@@ -70,7 +72,7 @@ def _token_pattern() -> re.Pattern[str]:
     marks, formats, controls = _character_classes()
     word = rf"[\w{marks}]+"
     joint = rf"(?:['’.\-‐‑]|[{formats}]+|(?<=\d),(?=\d))"
-    symbol = rf"[^\w\s{marks}{formats}{controls}{_ZERO_WIDTH_SPACE}]"
+    symbol = rf"[^\w\s{marks}{formats}{controls}{chr(_ZERO_WIDTH_SPACE)}]"
     modified = rf"[{marks}{_SKIN_TONES_AND_TAGS}]*"
     return re.compile(
         rf"{word}(?:{joint}{word})*"
@@ -84,15 +86,14 @@ def _character_classes() -> tuple[str, str, str]:
     ranges for a regular expression."""
     classes: tuple[list[str], list[str], list[str]] = ([], [], [])
     kind_of = {"Mn": 0, "Mc": 0, "Me": 0, "Cf": 1, "Cc": 2}
-    kinds = (
-        None if character == _ZERO_WIDTH_SPACE else kind_of.get(category(character))
-        for character in map(chr, range(sys.maxunicode + 1))
-    )
-    low = 0
-    for kind, run in groupby(kinds):
-        high = low + sum(1 for _ in run) - 1
-        if kind is not None:
-            classes[kind].append(f"\\U{low:08x}-\\U{high:08x}")
-        low = high + 1
+
+    def kind(code: int) -> int | None:
+        return None if code == _ZERO_WIDTH_SPACE else kind_of.get(category(chr(code)))
+
+    for plane in PLANES:
+        for found, run in groupby(plane, kind):
+            if found is not None:
+                codes = list(run)
+                classes[found].append(f"\\U{codes[0]:08x}-\\U{codes[-1]:08x}")
     marks, formats, controls = map("".join, classes)
     return marks, formats, controls

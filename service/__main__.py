@@ -1,7 +1,7 @@
 """`polyseme`: where its process begins. What a command does is in command_line.py.
 
-Nothing that takes time to load stands here: a signal that comes before the rest is loaded must find out what it
-is to do. Before this line there is only Python's own start.
+Nothing that takes time to load stands here: a signal that comes before the rest is loaded must be heard too.
+Only Python's own start is before it.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
         "serve",
         help="serve bundles over HTTP",
         description="Serve bundles over HTTP. Each flag is a variable too, named at its end; the flag wins.",
-        epilog="Exit status: 0 after SIGTERM, SIGHUP or Ctrl-C; 2, with one line that says why, when a setting "
-        "is wrong, a bundle cannot be served or the address cannot be bound.",
+        epilog="Exit status: 0 after SIGTERM, SIGHUP or Ctrl-C; 2, with one line that says why, when a "
+        "setting is wrong, a bundle cannot be served or the address cannot be bound.",
     )
     add_flags(serving)
     fitting = commands.add_parser(

@@ -1,5 +1,5 @@
-"""What the layers around the routes (stack.py) may answer, for the OpenAPI document, and the header with which
-a client sets a deadline; routes do not say these themselves."""
+"""What the layers around the routes (stack.py) may answer, for the OpenAPI document, and the header with
+which a client sets a deadline; routes do not say these themselves."""
 
 from __future__ import annotations
 

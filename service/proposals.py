@@ -2,9 +2,8 @@
 
 The forward direction says how probable every piece is after what stands before the blank, the backward one
 how probable it is before what stands after it; the shortlist is the largest sums. What is missing in them is
-how well the rest of the text goes with the piece: of the ten best by their filled-in text, the sums find all
-within the first 99 (four sentences of both languages, enko, against all 16,384 pieces), the first fifty
-within 400.
+how well the rest of the text goes with the piece. So the order of the sums is not the final one, and the
+shortlist is several times as long as what is asked for.
 
 In Korean a blank is often followed by a particle without a space, and frequent words have grown into one
 piece with it ("▁중에서"). So a piece may also go on into the text: for "____에서" there are the pieces that

@@ -82,7 +82,11 @@ class EmbedRequest(Request):
         description="Instead of `pool`: for each input, which must be a string, a list of [start, end) in "
         "Unicode code points. Each gets a row, the mean of the tokens that it overlaps.",
     )
-    normalize: bool = Field(default=False, description="Whether every row is scaled to length 1.")
+    normalize: bool = Field(
+        default=False,
+        description="Whether every row is scaled to length 1. A row of zeros, as a mix with `gamma` 0 gives, "
+        "stays as it is.",
+    )
     encoding: Encoding = Field(
         default="float",
         description="`vectors` as JSON numbers, or as base64 of little-endian values, row by row. Only for a "

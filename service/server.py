@@ -38,8 +38,10 @@ MAX_FILES = 65_536
 
 
 def serve(settings: Settings) -> None:
-    """Serve in this process until a signal (ending.py). Raises BundleError, or OSError when the port cannot be
-    bound."""
+    """Serve in this process until a signal (ending.py).
+
+    Raises BundleError, or OSError when the port cannot be bound.
+    """
     logs.set_up(settings)
     allow_many_connections()
     asyncio.run(_serve(settings))

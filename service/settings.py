@@ -116,7 +116,7 @@ class Settings:
         least=1,
     )
     slice_tokens: int = declare(
-        256,
+        128,
         "Tokens of one input that run at once. A longer one runs in slices that carry the network's state, "
         "and short requests pass between them; its vectors are the same.",
         raising="a little more speed for long documents; a short request waits longer for one",
@@ -142,6 +142,14 @@ class Settings:
         "Most characters (code points) in one input; a longer one gets 413, never a silent cut.",
         raising="longer documents in one piece; each holds the engine, and its memory, for longer",
         lowering="bounds how long one input can hold the engine",
+        least=1,
+    )
+    max_filled_characters: int = declare(
+        2 * 1024 * 1024,
+        "Most characters around the blanks of one /v1/cloze request: those of its text, for each candidate "
+        "or proposal again; more get 413.",
+        raising="longer texts or more candidates at once; memory for each copy of the text",
+        lowering="bounds the memory and the time of one request",
         least=1,
     )
     max_body_bytes: int = declare(

@@ -24,7 +24,8 @@ PACKAGES = ("model", "training", "service")
 # writes its ONNX graphs. A name is added when the file could not do its work otherwise.
 TORCH_SIDE = {"model.char_cnn", "model.bilm", "model.softmax", "model.scalar_mix_torch"}
 TORCH_SIDE |= {"model.imports.manylangs"}  # reads its pickles
-ONNX_SIDE = {"model.graph", "model.context_graph", "model.int8_graph", "model.graph_builder"}
+ONNX_SIDE = {"model.graph", "model.graph_builder", "model.context_graph", "model.direction_graph"}
+ONNX_SIDE |= {"model.int8_graph"}
 
 # The readers of published checkpoints, which only `polyseme-train import` reaches.
 HDF5_SIDE = {"model.imports.allennlp"}

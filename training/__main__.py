@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser("baseline", help="measure what the model is compared with, by the same probes"),
         _add_config,
     )
+    _add_curves(commands.add_parser("curves", help="draw the held-out perplexity of runs against tokens"))
     _add_export(commands.add_parser("export", help="write the bundle of a trained run"))
     _add_probe(commands.add_parser("probe", help="measure a bundle on the open evaluation sets"))
     add_import(commands.add_parser("import", help="make a bundle of a published ELMo checkpoint"))
@@ -106,6 +107,11 @@ def _add_perplexity(parser: argparse.ArgumentParser) -> None:
         help="arithmetic of the recurrent layers (default: float32); may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _add_curves(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="an .svg or .png")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:

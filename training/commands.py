@@ -69,6 +69,13 @@ def baseline(options: argparse.Namespace) -> bool:
     return done
 
 
+def curves(options: argparse.Namespace) -> bool:
+    from training.curves import draw_curves, read_curve
+
+    draw_curves([read_curve(folder) for folder in options.runs], options.out)
+    return True
+
+
 def perplexity(options: argparse.Namespace) -> bool:
     from training.perplexity.report import markdown_table, measure
     from training.perplexity.texts import read_texts

@@ -55,6 +55,20 @@ class Scored:
         return Scored(self.scores_NK[chosen], self.prior_NK[chosen], self.targets_N[chosen])
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The same examples scored in several ways (how strongly a head is held back), and the way that was
+    chosen by them."""
+
+    chosen: Scored
+    tried: tuple[Scored, ...]
+
+    @classmethod
+    def only(cls, scored: Scored) -> Candidates:
+        """Nothing was to be chosen."""
+        return cls(scored, (scored,))
+
+
 def pooled(parts: Sequence[Scored]) -> Scored:
     """All parts' examples, in order."""
     return Scored(
@@ -108,16 +122,27 @@ def fit_temperature(scored: Scored, lowest: float = LOWEST_TEMPERATURE) -> float
     return float(np.exp(result.x))
 
 
-def cross_fitted(scored: Scored, lowest: float = LOWEST_TEMPERATURE) -> Doubles:
-    """Return probabilities in which no example had a say in its own temperature.
+def cross_fitted(tried: Sequence[Scored], lowest: float = LOWEST_TEMPERATURE) -> Doubles:
+    """Return probabilities of examples that had no say in their own temperature, nor in which of the ways to
+    score them they come from.
 
-    The temperature of even rows is fitted on odd rows, and the other way round.
+    Both are chosen for even rows by the log loss of odd rows, and the other way round. Were the best way
+    chosen by all rows, it would look better than it is.
     """
-    even_N = np.arange(len(scored.targets_N)) % 2 == 0
-    probabilities_NK = np.empty(scored.scores_NK.shape)
+    even_N = np.arange(len(tried[0].targets_N)) % 2 == 0
+    probabilities_NK = np.empty(tried[0].scores_NK.shape)
     for own, other in ((even_N, ~even_N), (~even_N, even_N)):
-        probabilities_NK[own] = scored.rows(own).probabilities(fit_temperature(scored.rows(other), lowest))
+        best, temperature = min(
+            ((each, fit_temperature(each.rows(other), lowest)) for each in tried),
+            key=lambda found: _mean_loss(found[0].rows(other), found[1]),
+        )
+        probabilities_NK[own] = best.rows(own).probabilities(temperature)
     return probabilities_NK
+
+
+def _mean_loss(scored: Scored, temperature: float) -> float:
+    losses_N = log_losses(scored.probabilities(temperature), scored.targets_N)
+    return float(losses_N.mean()) if len(losses_N) else 0.0
 
 
 def expected_calibration_error(probabilities_NK: Doubles, targets_N: Integers) -> float:

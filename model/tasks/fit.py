@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from model.scalar_mix import softmax_weights
 from model.tasks.blas import one_blas_thread
-from model.tasks.calibration import cross_fitted, log_losses
+from model.tasks.calibration import Candidates, cross_fitted, log_losses
 from model.tasks.examples import (
     MIN_EXAMPLES,
     Examples,
@@ -193,10 +193,12 @@ class _LabelFit:
 
         watch.stage(0.9, num_paths * _STEPS_OF_A_REFIT)
         best = min(fixed, key=lambda name: fixed[name].loss)
+        tried = learned.tried
         if fixed[best].loss < learned.loss:
             # What fits the fitted examples best need not be what carries over; start from what did.
             folds, leash = self._folds(everything), firm_leash(anchors[best])
             held = choose_near(self._features, folds, fixed[best], leash, watch)
+            tried += held.tried
             learned = held if _clearly_better(held, learned) else learned
 
         watch.stage(1.0, _STEPS_OF_A_REFIT)
@@ -210,7 +212,7 @@ class _LabelFit:
             (weight_KD / learned.temperature).astype(np.float32),
             (bias_K / learned.temperature).astype(np.float32),
         )
-        report = self._judge(learned, fixed, weights_L, gamma)
+        report = self._judge(replace(learned, tried=tried), fixed, weights_L, gamma)
         return Fitted(self._kind, tuple(map(float, scalars_L)), gamma, self._labels, head, report)
 
     def _choose(self, source: _Source, leash: Leash, first_spread: float) -> Chosen:
@@ -240,9 +242,11 @@ class _LabelFit:
         targets_N = learned.scored.targets_N
         counts_NK = np.broadcast_to(self._counts_K.astype(np.float64), (len(targets_N), len(self._counts_K)))
         scored = {
-            MAJORITY: majority_scored(counts_NK, targets_N),
-            **{name: chosen.scored for name, chosen in fixed.items()},
-            LEARNED: learned.scored,
+            MAJORITY: Candidates.only(majority_scored(counts_NK, targets_N)),
+            **{
+                name: Candidates(chosen.scored, chosen.tried)
+                for name, chosen in {**fixed, LEARNED: learned}.items()
+            },
         }
         setting = Setting(
             num_examples=len(self._targets_N),
@@ -261,7 +265,7 @@ class _LabelFit:
 
 def _clearly_better(one: Chosen, other: Chosen) -> bool:
     """Whether held-out log losses are lower by more than a standard error."""
-    losses, other_losses = (log_losses(cross_fitted(c.scored), c.scored.targets_N) for c in (one, other))
+    losses, other_losses = (log_losses(cross_fitted([c.scored]), c.scored.targets_N) for c in (one, other))
     return chance_of_lower_loss(losses, other_losses) < _ONE_ERROR
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from model.tasks.calibration import (
     LOWEST_TEMPERATURE,
+    Candidates,
     Doubles,
     Integers,
     Scored,
@@ -66,7 +67,7 @@ class _Judged:
 
 def judge(
     setting: Setting,
-    scored: Mapping[str, Scored],
+    scored: Mapping[str, Candidates],
     majority_right_N: Booleans,
     classes_N: Integers,
     strata_N: Integers,
@@ -80,15 +81,21 @@ def judge(
     for name, each in scored.items():
         # Frequencies may tell less than they look, never more: so few as they are, they are no scores.
         lowest = 1.0 if name == MAJORITY else LOWEST_TEMPERATURE
-        probabilities_NK = cross_fitted(each, lowest)
-        right_N = probabilities_NK.argmax(axis=1) == each.targets_N
+        probabilities_NK = cross_fitted(each.tried, lowest)
+        targets_N = each.chosen.targets_N
+        right_N = probabilities_NK.argmax(axis=1) == targets_N
         if name == MAJORITY:
             right_N = majority_right_N
-        judged[name] = _judge(name, right_N, probabilities_NK, each.targets_N, classes_N)
+        judged[name] = _judge(name, right_N, probabilities_NK, targets_N, classes_N)
     learned, majority = judged[LEARNED], judged[MAJORITY]
     against_majority = AgainstMajority(
         chance_of_more_right(learned.right_N, majority.right_N),
-        chance_of_so_low_a_loss(np.log(learned.probabilities_NK), scored[LEARNED].targets_N, strata_N),
+        chance_of_so_low_a_loss(
+            learned.probabilities_NK,
+            scored[LEARNED].chosen.targets_N,
+            strata_N,
+            is_cross_fitted=setting.held_out == "folds",
+        ),
     )
     layers = range(len(setting.weights))
     # Of equals the first.
@@ -96,7 +103,7 @@ def judge(
     against_layer = AgainstLayer(
         best, *difference_interval(learned.right_N, judged[layer_name(best)].right_N)
     )
-    calibration = _calibration(scored[LEARNED])
+    calibration = _calibration(scored[LEARNED].chosen, learned.probabilities_NK)
     rows = tuple(each.row for each in judged.values())
     return Report(
         num_examples=setting.num_examples,
@@ -195,11 +202,11 @@ def _judge(
     return _Judged(row, right_N, probabilities_NK)
 
 
-def _calibration(scored: Scored) -> Calibration:
+def _calibration(scored: Scored, probabilities_NK: Doubles) -> Calibration:
     return Calibration(
         temperature=fit_temperature(scored),
         error_before=expected_calibration_error(scored.probabilities(1.0), scored.targets_N),
-        error_after=expected_calibration_error(cross_fitted(scored), scored.targets_N),
+        error_after=expected_calibration_error(probabilities_NK, scored.targets_N),
     )
 
 

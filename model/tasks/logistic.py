@@ -6,7 +6,7 @@ Shape letters: N examples, L layers, D vector dim, K labels, C columns (objectiv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +35,7 @@ _SCALARS_MOVED = 0.3
 
 _MAX_STEPS = 100
 # Along the path a relative gain in the objective below this ends a fit; the last fit, which is kept, is
-# finer: within a thousandth of the optimum (of 47 and 17 labels; a tenth of that took three times as long and
+# finer: within a thousandth of the optimum (of 50 and 17 labels; a tenth of that took three times as long and
 # changed no held-out number).
 _PATH_TOLERANCE = 3e-4
 _FINAL_TOLERANCE = 2e-5
@@ -71,6 +71,7 @@ class Chosen:
     loss: float
     points: tuple[Point, ...]
     scored: Scored
+    tried: tuple[Scored, ...]  # at every spread of the path
     temperature: float
 
 
@@ -121,18 +122,20 @@ def choose(
         return _fitted(features_NLD, folds, starts, leash, spread, view.directions, watch)
 
     best = first = at(first_spread, starts)
+    tried = [first.scored]
     for spreads in (
         [spread for spread in SPREADS if spread > first_spread],
         [spread for spread in reversed(SPREADS) if spread < first_spread],
     ):
         for spread in spreads:
             found = at(spread, best.points)
+            tried.append(found.scored)
             if found.loss >= best.loss:
                 break
             best = found
         if best is not first:
             break
-    return best
+    return replace(best, tried=tuple(tried))
 
 
 def choose_near(
@@ -163,8 +166,8 @@ def _fitted(
     scored = pooled(
         [_held_out_scores(fold, p.parameters, features_NLD) for fold, p in zip(folds, points, strict=True)]
     )
-    loss = float(log_losses(cross_fitted(scored), scored.targets_N).mean())
-    return Chosen(spread, leash, loss, tuple(points), scored, fit_temperature(scored))
+    loss = float(log_losses(cross_fitted([scored]), scored.targets_N).mean())
+    return Chosen(spread, leash, loss, tuple(points), scored, (scored,), fit_temperature(scored))
 
 
 @dataclass(frozen=True, slots=True)

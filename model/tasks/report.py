@@ -1,7 +1,7 @@
 """What a fit found out about itself, on examples it was not fitted on.
 
-The held-out examples also chose how strongly the head is held back, one of a few settings, for every row of
-the table alike. Shape letters: N examples, L layers.
+How strongly the head is held back, one of a few settings, is chosen by held-out examples too; the rows of the
+table show each half of them in the setting that the other half chose. Shape letters: N examples, L layers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Calibration:
     """How far confidence is from the share that is right, over 10 bins of equal width, on held-out examples.
 
     error_after: each half of them at the temperature fitted on the other half. The head's own `temperature`
-    is fitted on both. error_before: at the temperature 1.
+    is fitted on both. error_before: at the temperature 1. Of a few examples a perfect head has an error too,
+    of the bins' chance: some 0.1 of 40 examples.
     """
 
     temperature: float
@@ -62,9 +63,9 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class AgainstMajority:
-    """How likely chance is to do so well: chance_by_accuracy, to lead so far over the majority class (McNemar,
-    exact); chance_by_log_loss, to get so low a log loss when the labels are dealt out anew (permutation test).
-    Both one-sided.
+    """How likely chance is to do so well: chance_by_accuracy, to lead so far over the majority class
+    (McNemar, exact); chance_by_log_loss, to get so low a log loss when the labels are dealt out anew
+    (permutation test). Both one-sided.
     """
 
     chance_by_accuracy: float

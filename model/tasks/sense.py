@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.scalar_mix import softmax_weights
-from model.tasks.calibration import Scored, cross_fitted, fit_temperature, log_losses, pooled
+from model.tasks.calibration import Candidates, Scored, cross_fitted, fit_temperature, log_losses, pooled
 from model.tasks.examples import Examples, Floats, Integers, held_out_name, num_groups_of_each
 from model.tasks.head import SenseHead, SenseMethod
 from model.tasks.judge import Setting, judge, majority_scored
@@ -82,7 +82,7 @@ class _SenseFit:
         moments = measure(self._features, watch.check)
         # Cosines are of vectors as they are, mean included, so their size is what layers are divided by.
         scale_L = moments.size()
-        scored, option = self._judge_learned(scale_L)
+        learned, option = self._judge_learned(scale_L)
 
         fixed = {layer_name(layer): np.eye(num_layers)[layer] for layer in range(num_layers)}
         fixed[EQUAL] = np.full(num_layers, 1 / num_layers)
@@ -99,21 +99,21 @@ class _SenseFit:
         gamma = unit_gamma(moments.served_variance(weights_L))
         mixed_ND = _mix(self._features, weights_L * gamma)
         scorer = SenseStatistics(mixed_ND, everything, self._inventory, watch).scorer(*option)
-        head = scorer.head(self._inventory, fit_temperature(scored))
-        report = self._report(scored, others, scorer, weights_L, gamma)
+        head = scorer.head(self._inventory, fit_temperature(learned.chosen))
+        report = self._report(learned, others, scorer, weights_L, gamma)
         return FittedSenses(tuple(map(float, scalars_L)), gamma, self._inventory.labels, head, report)
 
-    def _judge_learned(self, scale_L: Doubles) -> tuple[Scored, _Option]:
-        """Learn a mix in each fold, try all options in it; return the best one's scores and the option."""
+    def _judge_learned(self, scale_L: Doubles) -> tuple[Candidates, _Option]:
+        """Learn a mix in each fold, try all options in it; return all scores and the best option."""
         self._watch.stage(0.6, len(self._folds) * (_STEPS_OF_A_MIX + len(_OPTIONS)))
         by_fold = []
         for fold in self._folds:
             weights_L = softmax_weights(self._learn(fold.fitted, scale_L))
             by_fold.append(self._score(fold, weights_L, _OPTIONS))
-        by_option = [pooled([scores[i] for scores in by_fold]) for i in range(len(_OPTIONS))]
-        losses = [float(log_losses(cross_fitted(each), each.targets_N).mean()) for each in by_option]
+        by_option = tuple(pooled([scores[i] for scores in by_fold]) for i in range(len(_OPTIONS)))
+        losses = [float(log_losses(cross_fitted([each]), each.targets_N).mean()) for each in by_option]
         best = int(np.argmin(losses))
-        return by_option[best], _OPTIONS[best]
+        return Candidates(by_option[best], by_option), _OPTIONS[best]
 
     def _learn(self, examples: Integers, scale_L: Doubles) -> Doubles:
         """Return scalars (L) of the layers as they came, with a mean of 0."""
@@ -158,7 +158,7 @@ class _SenseFit:
 
     def _report(
         self,
-        scored: Scored,
+        learned: Candidates,
         others: dict[str, Scored],
         scorer: SenseScorer,
         weights_L: Doubles,
@@ -176,7 +176,8 @@ class _SenseFit:
                 for counts_R, fold in zip(fitted_counts, self._folds, strict=True)
             ]
         )
-        majority_right_N = inventory.by_word(scorer.counts_R, words_N).argmax(axis=1) == scored.targets_N
+        targets_N = learned.chosen.targets_N
+        majority_right_N = inventory.by_word(scorer.counts_R, words_N).argmax(axis=1) == targets_N
         label_counts = np.bincount(inventory.label_R, weights=scorer.counts_R).astype(np.int64)
         setting = Setting(
             num_examples=len(self._features),
@@ -189,10 +190,10 @@ class _SenseFit:
             weights=tuple(map(float, weights_L)),
             gamma=gamma,
         )
-        majority = majority_scored(known_NK, scored.targets_N)
+        fixed = {MAJORITY: majority_scored(known_NK, targets_N), **others}
         # A sense that a word never had is a class of the word's own.
         classes_N = np.where(entries_N >= 0, entries_N, -1 - words_N)
-        table = {MAJORITY: majority, **others, LEARNED: scored}
+        table = {name: Candidates.only(each) for name, each in fixed.items()} | {LEARNED: learned}
         return judge(setting, table, majority_right_N, classes_N, words_N)
 
 

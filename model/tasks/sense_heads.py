@@ -6,8 +6,8 @@ which directions are noise; all words together can. Each word's scores are divid
 apart: otherwise a word of few examples, whose means lie apart by accident, would be surest of itself.
 
 A word's senses start equal: how often each occurs among a few examples says little of the texts to come. On
-four sets of 2,700 to 14,500 examples, priors in proportion cost 2 to 9 points of macro recall and gained
-accuracy on one (2 points). A logistic regression for each word, tried on two of them, was right no more often
+parts of four training sets that were held out, priors in proportion cost 2 to 11 points of macro recall and
+gained accuracy on one of them, a point (2026-11-21 in training/LOG.md). A logistic regression for each word, tried on two of them, was right no more often
 (macro recall 1 and 5 points lower) and took ten times as long.
 
 Shape letters: N examples, D vector dim, R senses of all words, word by word, S senses of a word, K the

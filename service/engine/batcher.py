@@ -33,14 +33,14 @@ logger = logging.getLogger("polyseme")
 
 
 MAX_GIVEN_UP = 4
-"""Threads that hang at the same time. Each keeps an engine with its cache (34 MB as shipped); when so many
-do, the process will not get well, and says that it is not ready until one of them has ended."""
+"""Threads that hang at the same time. Each keeps an engine with its cache; when so many do, the
+process will not get well, and says that it is not ready until one of them has ended."""
 
 CHECKS_PER_HANG = 10
 """How often in `hang_s` the engine's thread is looked at, but for these bounds."""
 
 MIN_PAUSE_S, MAX_PAUSE_S = 0.005, 1.0
-"""Between two looks; one takes microseconds. A thread that dies says so itself."""
+"""Between two looks, which cost next to nothing. A thread that dies says so itself."""
 
 
 @dataclass(slots=True, eq=False)

@@ -99,8 +99,13 @@ class Engine:
         predictions = [sentence.take(own[b]) for b, sentence in enumerate(group)]
         predict(self._runtime, [prediction for of_one in predictions for prediction in of_one])
         outcomes: list[Outcome[Any]] = []
+        # One look at all of them: each call gives the interpreter's lock away, and must get it back.
+        all_finite = np.isfinite(vectors).all()
         for b, sentence in enumerate(group):
-            if not all(np.isfinite(values).all() for values in (own[b], *(p.out for p in predictions[b]))):
+            if not (
+                (all_finite or np.isfinite(own[b]).all())
+                and all(np.isfinite(prediction.out).all() for prediction in predictions[b])
+            ):
                 outcomes.append(BadVectors())
                 continue
             sentence.advance(state[..., b, :])

@@ -36,8 +36,11 @@ class Registry:
         self.settings = settings
         self.memory = Memory(settings.held_bytes)
         self.num_threads = settings.threads or max(1, usable_cpus() // settings.workers)
-        # What they do holds the interpreter's lock nearly all the time: more threads would not help.
+        # What they do holds the interpreter's lock nearly all the time: more threads would not help. Those
+        # that write replies are others than those that tokenize: under overload hundreds of requests wait to
+        # be tokenized, only to be refused, and what is computed already should not wait behind them.
         self.workers = ThreadPoolExecutor(self.num_threads, thread_name_prefix="polyseme-worker")
+        self.tokenizers = ThreadPoolExecutor(self.num_threads, thread_name_prefix="polyseme-tokenizer")
         self._open_backend = open_backend
         self._observer_of = observer_of
         self._embedders: dict[str, Embedder] = {}
@@ -76,12 +79,13 @@ class Registry:
                     f"{folder}: expected another name than {show(backend.name)}: it is served already"
                 )
             observer = self._observer_of(backend.name)
-            self._embedders[backend.name] = Embedder(backend, self.settings, self.workers, observer)
+            self._embedders[backend.name] = Embedder(backend, self.settings, self.tokenizers, observer)
 
     def close(self) -> None:
         """Finish what waits, then end every thread."""
         for embedder in self._embedders.values():
             embedder.close()
+        self.tokenizers.shutdown()
         self.workers.shutdown()
 
     def embedder(self, name: str | None) -> Embedder:

@@ -38,7 +38,11 @@ class TokenCache:
         compute: gives the vectors (M, D) of the M surfaces that are not kept; when it raises, nothing changes
         but the order of use.
         """
-        rows = np.array([self._use(surface) for surface in surfaces], dtype=np.intp)
+        row_of, use = self._rows.get, self._rows.move_to_end
+        rows = np.array([row_of(surface, -1) for surface in surfaces], dtype=np.intp)
+        for surface, row in zip(surfaces, rows.tolist(), strict=True):
+            if row >= 0:
+                use(surface)
         missing = np.flatnonzero(rows < 0).tolist()
         self._observer.cache(len(rows) - len(missing), len(missing))
         if not missing:
@@ -51,13 +55,6 @@ class TokenCache:
         vectors_ND[missing] = new_vectors
         self._keep(new_surfaces, new_vectors)
         return vectors_ND
-
-    def _use(self, surface: str) -> int:
-        """Return the surface's row and make it the most recently used, or -1."""
-        row = self._rows.get(surface, -1)
-        if row >= 0:
-            self._rows.move_to_end(surface)
-        return row
 
     def _keep(self, surfaces: Sequence[str], vectors_ND: Floats) -> None:
         excess = max(0, len(surfaces) - self._capacity)

@@ -95,9 +95,23 @@ async def cloze(request: Request) -> Response:
         filling = _rank(registry, embedder, gap, body.candidates, work)
     else:
         filling = _propose(registry, embedder, gap, body.top or DEFAULT_TOP, work)
-    ranked = await attended(request, filling)
+    try:
+        ranked = await attended(request, filling)
+    except ServiceError as error:
+        raise _placed(error, "text" if body.candidates is None else "candidates") from None
     reply = {"model": embedder.name, "blank": [gap.start, gap.end], "candidates": ranked}
     return Response(orjson.dumps(reply), media_type="application/json")
+
+
+def _placed(error: ServiceError, field: str) -> ServiceError:
+    """Return the error with its place in the request: a filled-in text that the client did not write has none
+    but the text."""
+    where = error.where
+    if error.type is ErrorType.too_many_tokens and where is None:
+        where = field
+    elif where is not None and where.startswith("text["):
+        where = "text"
+    return ServiceError(error.type, error.message, where, error.headers)
 
 
 async def _rank(
@@ -137,7 +151,7 @@ async def _context(registry: Registry, embedder: Embedder, gap: Gap, num_texts: 
         message = f"expected at most {most} tokens in all filled-in texts, got {num_tokens} around the blanks"
         raise ServiceError(ErrorType.too_many_tokens, message, "text")
     # Characters that the tokenizer drops make no tokens, but as many copies as there are texts.
-    num_characters, most = num_texts * gap.num_around, registry.settings.max_body_bytes
+    num_characters, most = num_texts * gap.num_around, registry.settings.max_filled_characters
     if num_characters > most:
         message = f"expected at most {most} characters around the blanks of all filled-in texts"
         raise ServiceError(ErrorType.input_too_long, f"{message}, got {num_characters}", "text")

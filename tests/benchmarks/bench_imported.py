@@ -10,17 +10,15 @@ word that was seen costs no more than looking it up.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -33,13 +31,8 @@ from model.reader import open_reader
 from model.runtime import Floats, Runtime
 from service.engine.token_cache import TokenCache
 from tests.benchmarks.bench_inference import BATCH_TOKENS, MATMUL_SIZE, best_of, matmul_session
+from tests.benchmarks.published_sizes import NUM_LAYERS, SIZES, write_source
 from tests.benchmarks.server_process import ROOT
-
-FILTERS = [[1, 32], [2, 32], [3, 64], [4, 128], [5, 256], [6, 512], [7, 1024]]
-NUM_ROWS, CHARACTER_DIM, MAX_CHARACTERS, NUM_LAYERS = 261, 16, 50, 2
-NUM_FILTERS = sum(count for _, count in FILTERS)
-SIZES = {"small": (1024, 128, 1), "medium": (2048, 256, 1), "original": (4096, 512, 2)}
-"""Cell, projection, highways, as Peters et al. published them."""
 
 SINGLE_SENTENCES = 8
 TOLERANCE = 1e-4
@@ -53,34 +46,6 @@ class Batch:
     @property
     def num_tokens(self) -> int:
         return int(self.lengths_B.sum())
-
-
-def write_source(folder: Path, cell: int, projection: int, num_highways: int) -> tuple[Path, Path]:
-    """Write options.json and weights.hdf5; the values are small enough that no clip acts."""
-    random = np.random.default_rng(0)
-    options, weights = folder / "options.json", folder / "weights.hdf5"
-    shapes: dict[str, tuple[int, ...]] = {"char_embed": (NUM_ROWS, CHARACTER_DIM)}
-    for i, (width, count) in enumerate(FILTERS):
-        shapes |= {f"CNN/W_cnn_{i}": (1, width, CHARACTER_DIM, count), f"CNN/b_cnn_{i}": (count,)}
-    for k in range(num_highways):
-        for part in ("carry", "transform"):
-            shapes |= {f"CNN_high_{k}/W_{part}": (NUM_FILTERS,) * 2, f"CNN_high_{k}/b_{part}": (NUM_FILTERS,)}
-    shapes |= {"CNN_proj/W_proj": (NUM_FILTERS, projection), "CNN_proj/b_proj": (projection,)}
-    for direction in range(2):
-        for layer in range(NUM_LAYERS):
-            name = f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
-            shapes |= {f"{name}/W_0": (2 * projection, 4 * cell), f"{name}/B": (4 * cell,)}
-            shapes |= {f"{name}/W_P_0": (cell, projection)}
-    with h5py.File(weights, "w") as file:
-        for name, shape in shapes.items():
-            scale = 1 / np.sqrt(np.prod(shape[:-1])) if len(shape) > 1 else 0.1
-            file[name] = random.standard_normal(shape, dtype=np.float32) * np.float32(scale)
-    lstm = {"dim": cell, "projection_dim": projection, "n_layers": NUM_LAYERS, "cell_clip": 3, "proj_clip": 3}
-    cnn: dict[str, Any] = {"embedding": {"dim": CHARACTER_DIM}, "filters": FILTERS, "n_highway": num_highways}
-    cnn |= {"activation": "relu", "max_characters_per_token": MAX_CHARACTERS, "n_characters": 262}
-    document = {"lstm": lstm | {"use_skip_connections": True}, "char_cnn": cnn}
-    options.write_text(json.dumps(document), encoding="utf-8")
-    return options, weights
 
 
 def import_seconds(source: tuple[Path, Path], out: Path, dtype: str) -> float:
@@ -252,6 +217,7 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
             "new words": lambda: text.vectors(text.words),
             "known words": text.look_up_all,
         },
+        time.process_time if options.cpu_time else time.perf_counter,
     )
     matmul_rate = 2 * MATMUL_SIZE**3 / best["matmul"]
     operations = 2 * NUM_LAYERS * 2 * (2 * 4 * cell * projection + cell * projection)
@@ -278,14 +244,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sentences", type=int, default=200)
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="not seconds but those of the CPU: for a busy machine"
+    )
     parser.add_argument("--size", choices=SIZES, action="append", help="may be repeated (default: all)")
     parser.add_argument("--memory", type=Path, metavar="BUNDLE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         print_memory(options.memory, options.threads, options.sentences)
         return
+    warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
     torch.set_num_threads(options.threads)
-    print(f"### Published ELMos, random weights: {options.threads} threads, tokens/s\n")
+    unit = "tokens per second of CPU time" if options.cpu_time else "tokens/s"
+    print(f"### Published ELMos, random weights: {options.threads} threads, {unit}\n")
     heads = [
         f"{run}{column}"
         for run in ("one sentence", "bulk")

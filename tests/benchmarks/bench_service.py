@@ -31,8 +31,9 @@ from tests.benchmarks.load import Answer, Call, Client, Floats, ask_all, ask_for
 from tests.benchmarks.server_process import ROOT, ServerProcess, server_process
 from tests.benchmarks.service_documents import documents
 from tests.benchmarks.service_overload import overload
+from tests.benchmarks.service_profile import profile
 
-SECTIONS = ("bulk", "latency", "documents", "overload")
+SECTIONS = ("bulk", "latency", "profile", "documents", "overload")
 NUM_CLIENTS = 8
 SENTENCES_PER_CALL = 32
 
@@ -208,6 +209,22 @@ def parts(server: ServerProcess, inside: InProcess) -> None:
     print(f"| all else: HTTP, JSON, threads, the client | {total - sum(medians.values()):.2f} |")
 
 
+def _profiled(inside: InProcess) -> dict[str, Call]:
+    """Return the requests whose cost in Python is told."""
+    line = min(corpus(), key=lambda text: abs(len(text.split()) - 14))
+    made = {}
+    for what, texts in (("one sentence", [line]), ("32 sentences", corpus()[:SENTENCES_PER_CALL])):
+        tokens = embed_call(texts, inside.expected(texts))
+        body = {"model": inside.embedder.name, "input": texts, "encoding_format": "base64"}
+        headers = {"Content-Type": "application/json"}
+        content = json.dumps(body).encode()
+        made[f"{what}, sentence vectors by OpenAI's interface, base64"] = Call(
+            "/v1/embeddings", content, headers, tokens.num_tokens, lambda _: None
+        )
+        made[f"{what}, all token vectors as Arrow"] = tokens
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="of overload; of each latency: a sixth")
@@ -227,6 +244,8 @@ def main() -> None:
         if "latency" in options.only:
             latency(server, inside, options.seconds / 6)
             parts(server, inside)
+        if "profile" in options.only:
+            profile(_profiled(inside))
         if "documents" in options.only:
             texts = corpus()
             documents(server, texts, lambda text: embed_call([text], inside.expected([text])), options.rounds)

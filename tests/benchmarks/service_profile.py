@@ -1,4 +1,4 @@
-"""What Python itself takes of a request, beside the model: the CPU time of each thread, and the functions in it.
+"""What Python itself takes of a request, beside the model: the CPU time of its threads and their functions.
 
 The server runs in this process, with a network that computes nothing: what its engine's thread takes then is
 all that is not the model. A thread's CPU time does not depend on what else the machine does.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
-import pstats
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,22 @@ import numpy as np
 from model.files import Precision
 from service.app import create_app
 from service.engine.backend import Backend, Floats, Integers, RuntimeLike, open_backend
+from service.engine.registry import Registry
 from service.server import Server, bind
 from service.settings import Settings
 from tests.benchmarks.load import Call, Client
 
 NUM_REQUESTS = 200
-NUM_FUNCTIONS = 8
+NUM_WARM = 20
+NUM_FUNCTIONS = 14
 
-ROLES = {"polyseme-loop": "event loop", "polyseme-worker": "worker", "polyseme-enko": "engine"}
-"""By the beginning of a thread's name."""
+ROLES = {
+    "polyseme-loop": "event loop",
+    "polyseme-tokenizer": "tokenizer",
+    "polyseme-enko": "engine",
+    "polyseme-worker": "writer of replies",
+}
+"""What a thread does, by the beginning of its name."""
 
 
 class NoNetwork:
@@ -40,6 +46,7 @@ class NoNetwork:
         self._runtime = runtime
         self._dimension = dimension
         self._vectors: Floats = np.ones(1 << 22, dtype=np.float32)
+        self.once: Callable[[], object] | None = None  # to be called on the engine's thread, in the next run
 
     def token_vectors(self, char_ids_NC: Integers, word_ids_N: Integers | None = None) -> Floats:
         return self._runtime.token_vectors(char_ids_NC)
@@ -56,6 +63,9 @@ class NoNetwork:
         layer_weights_BL: Floats,
         gamma_B: Floats,
     ) -> tuple[Floats, Floats]:
+        once, self.once = self.once, None
+        if once is not None:
+            once()
         shape = (*forward_TBD.shape[:2], self._dimension)
         return self._vectors[: int(np.prod(shape))].reshape(shape), state_SR2BH
 
@@ -68,17 +78,57 @@ class NoNetwork:
         raise NotImplementedError("no request here asks for scores")
 
 
-def _open(folder: Path, num_threads: int, precision: Precision) -> Backend:
-    backend = open_backend(folder, num_threads, precision)
-    return replace(backend, runtime=NoNetwork(backend.runtime, backend.dimension))
+@dataclass(frozen=True)
+class _Inside:
+    """A server of this process, and the ways into its threads."""
+
+    client: Client
+    loop: asyncio.AbstractEventLoop
+    registry: Registry
+    network: NoNetwork
+
+    def threads(self) -> dict[str, threading.Thread]:
+        """Return the threads that serve, by what they do."""
+        return {
+            role: thread
+            for thread in threading.enumerate()
+            for start, role in ROLES.items()
+            if thread.name.startswith(start) and not thread.name.endswith("-watch")
+        }
+
+    def run_in(self, role: str, function: Callable[[], object], call: Call) -> None:
+        """Call a function in one of the threads. call: a request, by which that of the engine is reached."""
+        match role:
+            case "event loop":
+                asyncio.run_coroutine_threadsafe(_called(function), self.loop).result()
+            case "tokenizer":
+                self.registry.tokenizers.submit(function).result()
+            case "writer of replies":
+                self.registry.workers.submit(function).result()
+            case "engine":
+                self.network.once = function
+                self.client.ask(call)
+
+
+async def _called(function: Callable[[], object]) -> None:
+    function()
 
 
 @contextmanager
-def _serving() -> Iterator[tuple[str, int]]:
-    app = create_app(Settings(threads=1, log_level="warning"), _open)
+def _serving() -> Iterator[_Inside]:
+    networks: list[NoNetwork] = []
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def open_without_network(folder: Path, num_threads: int, precision: Precision) -> Backend:
+        backend = open_backend(folder, num_threads, precision)
+        networks.append(NoNetwork(backend.runtime, backend.dimension))
+        return replace(backend, runtime=networks[0])
+
+    app = create_app(Settings(threads=1, log_level="warning"), open_without_network)
     server, listening = Server(app, app.state.registry.settings), bind("127.0.0.1", 0)
 
     async def run() -> None:
+        loops.append(asyncio.get_running_loop())
         async with app.router.lifespan_context(app):
             await server.serve(sockets=[listening])
 
@@ -87,21 +137,46 @@ def _serving() -> Iterator[tuple[str, int]]:
     while not server.started:
         time.sleep(0.01)
     try:
-        yield listening.getsockname()
+        yield _Inside(Client(*listening.getsockname()), loops[0], app.state.registry, networks[0])
     finally:
         server.should_exit = True
         thread.join()
         listening.close()
 
 
-def _threads() -> dict[str, threading.Thread]:
-    """Return the server's threads by their roles."""
-    found = {}
-    for thread in threading.enumerate():
-        role = next((role for start, role in ROLES.items() if thread.name.startswith(start)), None)
-        if role is not None and not thread.name.endswith("-watch"):
-            found[role] = thread
-    return found
+def profile(calls: Mapping[str, Call]) -> None:
+    """Print where the CPU time of each of these requests goes; their replies are not checked."""
+    roles = list(ROLES.values())
+    print("\n### Python's part of a request: CPU us by thread, the network left out (medians)\n")
+    print(f"| | {' | '.join(roles)} | together | a token |\n|---|{'---:|' * (len(roles) + 2)}")
+    with _serving() as inside:
+        for name, call in calls.items():
+            asked = replace(call, check=lambda _: None)
+            for _ in range(NUM_WARM):
+                inside.client.ask(asked)
+            took = _by_thread(inside, asked)
+            together = sum(took.values())
+            cells = " | ".join(f"{took[role]:,.0f}" for role in roles)
+            print(f"| {name} | {cells} | {together:,.0f} | {together / call.num_tokens:.1f} |")
+        for name, call in calls.items():
+            asked = replace(call, check=lambda _: None)
+            print(f"\nThe functions that take most of it, us, callees left out: {name}\n")
+            print("| thread | function | us |\n|---|---|---:|")
+            for role in roles:
+                for function, own_us in _functions(inside, role, asked):
+                    print(f"| {role} | `{function}` | {own_us:.0f} |")
+
+
+def _by_thread(inside: _Inside, call: Call) -> dict[str, float]:
+    """Return each thread's CPU us for one request."""
+    threads = inside.threads()
+    taken: dict[str, list[float]] = {role: [] for role in threads}
+    for _ in range(NUM_REQUESTS):
+        before = {role: _cpu_us(thread) for role, thread in threads.items()}
+        inside.client.ask(call)
+        for role, thread in threads.items():
+            taken[role].append(_cpu_us(thread) - before[role])
+    return {role: statistics.median(values) for role, values in taken.items()}
 
 
 def _cpu_us(thread: threading.Thread) -> float:
@@ -109,35 +184,19 @@ def _cpu_us(thread: threading.Thread) -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident)) * 1e6
 
 
-def profile(calls: dict[str, Call]) -> None:
-    """Print where the CPU time of each of these requests goes; their replies are not checked."""
-    print("\n### Python's part of a request: CPU us by thread, the model left out (medians)\n")
-    print(f"| | {' | '.join(ROLES.values())} | together | a token |\n|---|---:|---:|---:|---:|---:|")
-    with _serving() as address:
-        client = Client(*address)
-        for name, call in calls.items():
-            asked = replace(call, check=lambda _: None)
-            for _ in range(20):
-                client.ask(asked)
-            took = _by_thread(client, asked)
-            cells = " | ".join(f"{took[role]:,.0f}" for role in ROLES.values())
-            together = sum(took.values())
-            print(f"| {name} | {cells} | {together:,.0f} | {together / call.num_tokens:.1f} |")
-        last = replace(next(reversed(calls.values())), check=lambda _: None)
-        print(f"\nThe functions that take most of the last of them, each with its own time alone, us a request:\n")
-        print("| thread | function | us |\n|---|---|---:|")
-        for role in ROLES.values():
-            for function, own_us in _functions(address, role, last):
-                print(f"| {role} | `{function}` | {own_us:.0f} |")
+def _functions(inside: _Inside, role: str, call: Call) -> list[tuple[str, float]]:
+    """Return the functions that take most of a thread's time, and what each takes of one request.
 
-
-def _by_thread(client: Client, call: Call) -> dict[str, float]:
-    """Return each thread's CPU us for one request."""
-    threads = _threads()
-    taken: dict[str, list[float]] = {role: [] for role in threads}
+    The profiler's own work makes small functions look larger than they are.
+    """
+    taken = cProfile.Profile(time.thread_time)
+    inside.run_in(role, taken.enable, call)
     for _ in range(NUM_REQUESTS):
-        before = {role: _cpu_us(thread) for role, thread in threads.items()}
-        client.ask(call)
-        for role, thread in threads.items():
-            taken[role].append(_cpu_us(thread) - before[role])
-    return {role: statistics.median(values) for role, values in taken.items()}
+        inside.client.ask(call)
+    inside.run_in(role, taken.disable, call)
+    taken.create_stats()
+    own = [
+        (tottime / NUM_REQUESTS * 1e6, f"{Path(file).name}:{name}" if line else name)
+        for (file, line, name), (_, _, tottime, _, _) in taken.stats.items()
+    ]
+    return [(name, own_us) for own_us, name in sorted(own, reverse=True)[:NUM_FUNCTIONS]]

@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from service.work import TIMEOUT_HEADER
 from tests.contracts.openapi import GOLDEN
 from tests.service.processes import server_process
 from tests.service.tiny_bundle import write_tiny_bundle
@@ -117,7 +118,10 @@ def test_what_the_document_allows_has_an_answer_of_the_document(
             api.name_what_there_is(case)
         response = case.call()
         statuses.add(response.status_code)
-        case.validate_response(response, checks=DOCUMENTED)
+        if response.status_code == 504 and TIMEOUT_HEADER in case.headers:  # as it was asked for
+            case.validate_response(response, checks=DOCUMENTED, excluded_checks=[not_a_server_error])
+        else:
+            case.validate_response(response, checks=DOCUMENTED)
 
     ask()
     is_expected = (path, method) not in NOT_GUESSED

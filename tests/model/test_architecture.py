@@ -113,6 +113,23 @@ def test_json_gives_it_back() -> None:
         ),
         ({"adaptive_div_value": 1e300}, r"^adaptive_div_value: expected hidden_dim / "),
         ({"dropout": 0.1}, r"^unknown field 'dropout': expected cell, num_layers, "),
+        ({"vocabulary_size": 0}, r"^adaptive_cutoffs: expected none without a vocabulary, got \(200, 500\)$"),
+        ({"cell_dim": 128}, r"^cell_dim: expected none for gru, got 128$"),
+        ({"cell_clip": 3}, r"^cell_clip: expected none for gru, got 3\.0$"),
+        ({"cell": "lstm", "cell_dim": 0}, r"^cell_dim: expected at least 1, got 0$"),
+        ({"cell": "lstm", "cell_clip": 0}, r"^cell_clip: expected a finite number above 0, got 0\.0$"),
+        ({"cell": "lstm", "cell_clip": None}, r"^cell_clip: expected a number, got None$"),
+        ({"projection_clip": 3}, r"^projection_clip: expected none without cell_dim, .* got 3\.0$"),
+        (
+            {"cell": "lstm", "cell_dim": 9, "projection_clip": float("inf")},
+            r"^projection_clip: expected a finite number above 0, got inf$",
+        ),
+        ({"residual": 1}, r"^residual: expected true or false, got 1$"),
+        ({"activation": "gelu"}, r"^activation: expected one of relu, tanh, got 'gelu'$"),
+        ({"max_characters": 2}, r"^max_characters: expected at least 3, the widest filter, got 2$"),
+        ({"project_characters": False}, r"^project_characters: expected true .* = 64, got false with 80$"),
+        ({"word_dim": 4}, r"^word_dim: expected above 0 with a word_vocabulary_size .* got 4 with 0$"),
+        ({"word_vocabulary_size": 4}, r"^word_dim: expected above 0 with .* got 0 with 4$"),
     ],
 )
 def test_wrong_fields(changes: dict[str, Any], message: str) -> None:
@@ -138,3 +155,77 @@ def test_state_shape_is_what_the_cell_carries() -> None:
     """An LSTM has h and c in each layer and direction, the others h alone."""
     shapes = {cell: replace(ARCHITECTURE, cell=cell).state_shape for cell in get_args(Cell)}
     assert shapes == {"lstm": (2, 2, 2, 64), "gru": (1, 2, 2, 64), "rnn": (1, 2, 2, 64)}
+
+
+PUBLISHED = Architecture(
+    cell="lstm",
+    num_layers=2,
+    hidden_dim=64,
+    character_dim=16,
+    num_characters=262,
+    filters=((1, 32), (3, 48)),
+    num_highways=1,
+    vocabulary_size=0,
+    adaptive_cutoffs=(),
+    adaptive_div_value=1.0,
+    cell_dim=256,
+    cell_clip=3.0,
+    projection_clip=3.0,
+    residual=False,
+    activation="tanh",
+    max_characters=50,
+    word_vocabulary_size=900,
+    word_dim=10,
+)
+
+
+def test_tensor_shapes_of_a_published_network() -> None:
+    shapes = PUBLISHED.tensor_shapes()
+    assert {
+        name.removeprefix("backward_layers.1."): shape
+        for name, shape in shapes.items()
+        if name.startswith("backward_layers.1.")
+    } == {
+        "weight_ih_l0": (1024, 64),
+        "weight_hh_l0": (1024, 64),
+        "bias_ih_l0": (1024,),
+        "bias_hh_l0": (1024,),
+        "weight_hr_l0": (64, 256),
+    }
+    assert shapes["char_cnn.projection.weight"] == (64, 90)
+    assert shapes["word_embedding.weight"] == (900, 10)
+    assert not [name for name in shapes if name.startswith("softmax")]
+
+
+def test_characters_that_are_not_projected() -> None:
+    network = replace(PUBLISHED, hidden_dim=80, project_characters=False, word_dim=0, word_vocabulary_size=0)
+    assert not [name for name in network.tensor_shapes() if "projection" in name or "word" in name]
+
+
+def test_a_projected_or_clipped_state_lies_in_one_part() -> None:
+    assert PUBLISHED.state_shape == (1, 2, 2, 64 + 256)
+    square = replace(PUBLISHED, cell_dim=None, projection_clip=None)
+    assert square.state_shape == (1, 2, 2, 64 + 64)
+    assert replace(square, cell_clip=None).state_shape == (2, 2, 2, 64)
+
+
+def test_a_manifest_holds_only_what_is_no_default() -> None:
+    more = PUBLISHED.to_dict().keys() - ARCHITECTURE.to_dict().keys()
+    assert more == {
+        "cell_dim",
+        "cell_clip",
+        "projection_clip",
+        "residual",
+        "activation",
+        "max_characters",
+        "word_vocabulary_size",
+        "word_dim",
+    }
+    assert Architecture.from_dict(json.loads(json.dumps(PUBLISHED.to_dict()))) == PUBLISHED
+
+
+def test_what_was_imported_is_not_trained_further() -> None:
+    ARCHITECTURE.check_trainable()
+    expected = r"^expected a network that was trained here: .* found cell_dim = 256, .*, vocabulary_size = 0$"
+    with pytest.raises(ValueError, match=expected):
+        PUBLISHED.check_trainable()

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.bundle import BundleError
 from model.imports.allennlp import read_allennlp
 from model.imports.manylangs import read_manylangs
-from model.runtime import Floats
+from model.runtime import Floats, Runtime
 from model.scalar_mix import mix
 from tests.model.elmo_numpy import BilmTf, Elmo, ManyLangs
 from tests.model.imports.imported import write
@@ -221,3 +222,24 @@ def test_words_and_rows_that_do_not_fit(tmp_path: Path) -> None:
         none.runtime.token_vectors(rows[:, 1:])
     for runtime, more in ((words.runtime, [ids]), (none.runtime, [])):
         np.testing.assert_array_equal(runtime.token_vectors(rows * np.int32(0), *more), np.zeros((2, 8)))
+
+
+def test_weights_of_half_precision_are_computed_with_in_float32(tmp_path: Path) -> None:
+    shape = BILM_TF["as published"]
+    source = random_allennlp(**shape)
+    rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in source.arrays.items()}
+    # The bias is rounded after the forget gate's 1 has been added: zeros are the same both ways.
+    for name in rounded:
+        if name.endswith("/B"):
+            source.arrays[name][:] = rounded[name] = np.zeros_like(rounded[name])
+    bundle = write(read_allennlp(*source.write(tmp_path / "source")), tmp_path / "bundle", "float16")
+    assert_same(BilmTf(source.options, rounded), ServedElmo(bundle), SENTENCES)
+
+
+def test_there_is_no_int8(tmp_path: Path) -> None:
+    bundle = write(read_allennlp(*random_allennlp().write(tmp_path / "source")), tmp_path / "bundle")
+    message = (
+        r"expected context_encoder\.int8\.onnx for int8, found none; LSTMs that are projected or clipped "
+    )
+    with pytest.raises(BundleError, match=message):
+        Runtime(bundle, 1, "int8")

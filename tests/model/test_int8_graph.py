@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,10 @@ def test_other_cells_are_refused(tmp_path: Path, cell: str) -> None:
     other = architecture(cell=cell)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"^cell: expected lstm, which can be quantised, got {cell}$"):
         Encoders(tmp_path, other)
+
+
+@pytest.mark.parametrize("changes", [{"cell_clip": 3.0}, {"cell_dim": 30}, {"residual": False}])
+def test_lstms_of_imported_models_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    message = r"^cell: expected an LSTM without projection or clips and with residual connections, which "
+    with pytest.raises(ValueError, match=message):
+        Encoders(tmp_path, replace(architecture(), **changes))

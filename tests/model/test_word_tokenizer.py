@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.word_tokenizer import WordTokenizer
+from model.word_tokenizer import PLANES, WordTokenizer
 
 TOKENIZER = WordTokenizer(48)
+KINDS = {"Mn", "Mc", "Me", "Cf", "Cc"}
 
 
 def tokens(text: str) -> list[str]:
@@ -124,3 +126,9 @@ def test_an_empty_word_is_refused() -> None:
 
 def test_there_is_no_vocabulary() -> None:
     assert TOKENIZER.pieces() == []
+
+
+def test_every_mark_format_and_control_character_is_in_the_planes_that_are_looked_at() -> None:
+    """Another version of Unicode, with another Python, may have more of them."""
+    found = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in KINDS]
+    assert all(any(code in plane for plane in PLANES) for code in found)

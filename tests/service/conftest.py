@@ -102,6 +102,15 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> StoreTarget:
     return postgresql(server.new_url())
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def module_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StoreTarget:
+    """Where an empty task store is, for all tests of a module."""
+    if request.param == "sqlite":
+        return SQLiteFile(tmp_path_factory.mktemp("state") / "tasks.sqlite")
+    server: PostgreSQLServer = request.getfixturevalue("postgresql_server")
+    return postgresql(server.new_url())
+
+
 @pytest.fixture
 def store(target: StoreTarget) -> Iterator[TaskStore]:
     """An empty task store."""

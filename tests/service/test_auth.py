@@ -97,6 +97,20 @@ def test_no_spelling_of_a_path_needs_less_than_the_route_that_it_leads_to(locked
         assert locked.post(path, json={}).status_code == 401
 
 
+def test_the_document_says_which_key_each_route_wants(locked: httpx.Client) -> None:
+    paths = locked.get("/openapi.json", headers=bearer(READER)).json()["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            statuses = {
+                key: locked.request(
+                    method, path.format(name="x", model="fake"), headers=bearer(key)
+                ).status_code
+                for key in ("", READER)
+            }
+            assert (statuses[""] == 401) == (operation.get("security") != []), path
+            assert (statuses[READER] == 403) == ("403" in operation["responses"]), path
+
+
 def test_a_body_is_not_read_before_the_key(locked: httpx.Client) -> None:
     address = (locked.base_url.host, locked.base_url.port or 0)
     with socket.create_connection(address, timeout=PATIENCE_S) as connection:

@@ -94,7 +94,10 @@ def test_what_is_loaded_before_signals_are_heard_is_little() -> None:
 
 
 def test_a_terminal_that_is_closed_ends_it_in_order(bundle: Path) -> None:
-    heard = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    heard = (
+        "import os, signal, sys; "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     command = (sys.executable, "-c", heard, sys.executable, "-m", "service", "serve", "--port", "0")
     server = ServerProcess("--bundle", bundle, command=command)
     try:

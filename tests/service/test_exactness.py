@@ -83,7 +83,7 @@ def torch_layers(tiny: Tiny, surfaces: list[str]) -> torch.Tensor:
     alphabet = tiny.backend.alphabet
     with torch.inference_mode():
         tokens_ND = tiny.torch.char_cnn(torch.from_numpy(alphabet.encode(surfaces)))
-        boundary_1D = tiny.torch.char_cnn(torch.from_numpy(alphabet.boundary_row()[None]))
+        boundary_1D = tiny.torch.char_cnn(torch.from_numpy(alphabet.boundary_rows()[:1]))
         x_TD = torch.cat([boundary_1D, tokens_ND, boundary_1D])
         layers_LT1D: torch.Tensor = tiny.torch(x_TD[:, None], torch.tensor([len(x_TD)]))
     return layers_LT1D[:, :, 0]

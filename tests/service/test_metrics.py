@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import httpx
-import pytest
 
 from service.metrics import Metrics
 from tests.service.conftest import serving_runtime, wait_until

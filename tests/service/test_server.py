@@ -35,6 +35,23 @@ def test_all_interfaces_of_both_protocols() -> None:
 
 
 @pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        ([(socket.AF_INET6, "::1")], "::1"),
+        ([(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")], "127.0.0.1"),
+    ],
+)
+def test_a_name_is_what_it_stands_for(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[socket.AddressFamily, str]], expected: str
+) -> None:
+    """Which names a machine has, no test can know."""
+    found = [(family, socket.SOCK_STREAM, 6, "", (address, 0)) for family, address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with bind("localhost" if expected == "127.0.0.1" else expected, 0) as listening:
+        assert listening.getsockname()[0] == expected
+
+
+@pytest.mark.parametrize(
     ("host", "reason"),
     [("192.0.2.1", "Cannot assign requested address"), ("not a host", "Name or service not known")],
 )

@@ -54,6 +54,10 @@ def test_several_bundles() -> None:
         (["--batch-tokens", "1.5"], "--batch-tokens: expected a whole number of at least 1, got '1.5'"),
         (["--log-level", "loud"], "--log-level: expected one of debug, info, warning, error, got 'loud'"),
         (["--host", ""], "--host: expected an address or a host name, got ''"),
+        (["--host", "[]"], "--host: expected an address or a host name, got '[]'"),
+        (["--host", "[127.0.0.1]"], "--host: expected an address or a host name, got '[127.0.0.1]'"),
+        (["--host", "a b"], "--host: expected an address or a host name, got 'a b'"),
+        (["--host", "http://a"], "--host: expected an address or a host name, got 'http://a'"),
         (["--bundle", ""], "--bundle: expected the folder of a bundle, got an empty name"),
     ],
 )
@@ -61,6 +65,15 @@ def test_a_wrong_flag_is_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({}, parse(*arguments))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [("[::1]", "::1"), ("::1", "::1"), ("[fe80::1%eth0]", "fe80::1%eth0"), ("localhost", "localhost")],
+)
+def test_an_address_may_stand_in_brackets_as_in_a_url(given: str, host: str) -> None:
+    assert read_settings({}, parse("--host", given)).host == host
+    assert read_settings({"POLYSEME_HOST": given}, {}).host == host
 
 
 @pytest.mark.parametrize(

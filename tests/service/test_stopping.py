@@ -165,10 +165,12 @@ def test_a_signal_under_load_loses_no_accepted_request(bundle: Path, workers: st
         assert "cut off" not in server.log
 
 
-def test_a_bundle_that_is_deleted_is_served_on(bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_that_is_overwritten_and_deleted_is_served_on(bundle: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(bundle, tmp_path / "tiny")
     with server_process("--bundle", copy, "--threads", "1") as (_, client):
         before = client.post("/v1/embed", json={"inputs": ["강에서 배를 탔다"], "layer": "all"})
+        for file in copy.iterdir():  # in place: what had only been mapped into memory would be gone
+            os.truncate(file, 0)
         shutil.rmtree(copy)
         after = client.post("/v1/embed", json={"inputs": ["강에서 배를 탔다"], "layer": "all"})
         assert (before.status_code, after.status_code) == (200, 200)

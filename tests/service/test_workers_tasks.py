@@ -12,6 +12,7 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from tests.service.conftest import wait_until
+from tests.service.postgresql_server import PostgreSQLServer
 from tests.service.processes import ServerProcess, server_process
 from tests.service.routes.task_client import ended
 from tests.service.tiny_bundle import write_tiny_bundle
@@ -23,11 +24,20 @@ EXAMPLES = [
 ]
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The variable that says where tasks are kept."""
+    if request.param == "sqlite":
+        return {"POLYSEME_TASKS_PATH": str(tmp_path / "t.sqlite")}
+    server: PostgreSQLServer = request.getfixturevalue("postgresql_server")
+    return {"POLYSEME_DATABASE_URL": server.new_url()}
+
+
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[ServerProcess, httpx.Client]]:
+def two(tmp_path: Path, kept: dict[str, str]) -> Iterator[tuple[ServerProcess, httpx.Client]]:
     bundle = write_tiny_bundle(tmp_path / "tiny").folder
-    flags = ("--bundle", bundle, "--workers", "2", "--threads", "1", "--tasks-path", tmp_path / "t.sqlite")
-    with server_process(*flags) as running:
+    flags = ("--bundle", bundle, "--workers", "2", "--threads", "1")
+    with server_process(*flags, variables=kept) as running:
         yield running
 
 
@@ -59,20 +69,20 @@ def test_a_task_is_live_in_every_worker(two: tuple[ServerProcess, httpx.Client])
     wait_until(lambda: gammas(client.base_url) == {None})
 
 
-def test_a_killed_server_leaves_no_half_task(tmp_path: Path) -> None:
+def test_a_killed_server_leaves_no_half_task(tmp_path: Path, kept: dict[str, str]) -> None:
     bundle = write_tiny_bundle(tmp_path / "tiny").folder
-    flags = ("--bundle", bundle, "--threads", "1", "--tasks-path", tmp_path / "t.sqlite")
+    flags = ("--bundle", bundle, "--threads", "1")
     many = [
         {"text": f"{each['text']} " * 40 + str(i), "label": each["label"]}
         for i in range(40)
         for each in EXAMPLES
     ]
-    with server_process(*flags) as (server, client):
+    with server_process(*flags, variables=kept) as (server, client):
         assert (
             client.post("/v1/tasks/which/fit", json={"kind": "classify", "examples": many}).status_code == 202
         )
         os.kill(server.popen.pid, signal.SIGKILL)
         server.wait()
-    with server_process(*flags) as (_, client):
+    with server_process(*flags, variables=kept) as (_, client):
         assert client.get("/v1/tasks/which").status_code == 404
         assert client.get("/v1/tasks").json() == {"tasks": []}

@@ -11,13 +11,16 @@ from safetensors.numpy import load_file
 
 from model.bundle import Bundle
 from model.imports.allennlp import read_allennlp
-from model.reader import open_reader
 from tests.golden.parity_fixtures import PARITY, allennlp_fixture, manylangs_fixture
 from tests.model.imports.imported import imported_allennlp, imported_manylangs, write
 from tests.model.imports.random_checkpoints import random_allennlp
+from training import pipeline
 from training.__main__ import main
+from training.config import Config
 from training.importing import SENTENCES, changes, layers, write_checkpoint
+from training.workspace import Workspace
 
+DATA = Path(__file__).resolve().parent.parent / "data"
 ALLENNLP = [str(path) for path in allennlp_fixture().arguments]
 
 
@@ -184,13 +187,19 @@ def test_sentences_without_a_word(tmp_path: Path) -> None:
         )
 
 
+def test_it_is_not_trained_further_nor_measured_as_a_language_model(tiny: Config, tmp_path: Path) -> None:
+    """It reads words that nobody has numbered, and our loop predicts pieces."""
+    folder = imported_allennlp(tmp_path / "elmo").folder
+    refused = pytest.raises(
+        ValueError, match=rf"^{re.escape(str(folder))}: expected a model with a softmax, "
+    )
+    with refused:
+        pipeline.train(tiny, Workspace(tmp_path / "run"), resume=False, init_from=folder)
+    assert not (tmp_path / "run").exists()
+    with refused:
+        pipeline.evaluate(folder, {"en": [DATA / "corpus.en.txt"]})
+
+
 def test_the_fixtures_carry_their_licences() -> None:
     for name in ("allennlp", "bilm_tf"):
         assert "Apache License" in (PARITY / name / "LICENSE").read_text(encoding="utf-8")
-
-
-def test_sentences_of_the_original_boundaries(tmp_path: Path) -> None:
-    """Begin and end have rows of their own: a sentence reads others at its ends than our own models do."""
-    reader = open_reader(imported_manylangs(tmp_path / "words"))
-    begin, end = reader.alphabet.boundary_rows()
-    assert (begin != end).any()

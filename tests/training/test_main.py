@@ -18,7 +18,8 @@ from training.__main__ import main
 from training.workspace import Workspace
 
 KOREAN = REPOSITORY / "tests" / "data" / "corpus.ko.txt"
-COMMANDS = ["run", "tokenizer", "train", "evaluate", "export", "probe"]
+COMMANDS = ["run", "tokenizer", "train", "evaluate", "perplexity", "baseline", "curves", "export", "probe"]
+COMMANDS += ["import"]
 
 
 # Help and options

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.characters import BOUNDARY, Alphabet
 from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID, SentencePieceTokenizer
 from training.probes import encoded
-from training.probes.encoded import EncodedSource, length_sorted_batches
+from training.probes.encoded import EncodedScorer, EncodedSource, length_sorted_batches
 from training.probes.source import FloatArray
 
 CORPUS = Path(__file__).resolve().parent.parent / "data"
@@ -112,3 +112,31 @@ def test_batches_are_sorted_and_keep_to_the_budget() -> None:
     lengths = [5, 2, 9, 2, 40, 3]
     assert list(length_sorted_batches(lengths, 12)) == [[1, 3, 5], [0], [2], [4]]
     assert list(length_sorted_batches([], 12)) == []
+
+
+class Predictor(Sums):
+    """Token v has the log-probability -(v + what the place before or after it was fed) / 1000."""
+
+    def log_probabilities(self, hidden_NH: FloatArray, /) -> FloatArray:
+        scores_NV = -(hidden_NH[:, :1] + np.arange(2000)) / 1000
+        return scores_NV.astype(np.float32)
+
+
+@pytest.mark.parametrize("chunk", [3, 256])
+def test_a_score_sums_both_directions_boundaries_included(
+    tokenizer: SentencePieceTokenizer, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(encoded, "PREDICTION_CHUNK", chunk)
+    alphabet = Alphabet("bytes")
+    scorer = EncodedScorer(tokenizer, alphabet, Predictor(), 2, num_workers=2)
+    scores_N = scorer.sentence_scores(SENTENCES)
+    boundary = alphabet.boundary_row().sum()
+    for sentence, score in zip(SENTENCES, scores_N, strict=True):
+        tokenized = tokenizer.tokenize(sentence)
+        fed = [0, boundary, *(alphabet.encode([s]).sum() for s in tokenized.surfaces), boundary, 0]
+        ids = [BOUNDARY_ID, *tokenized.ids, BOUNDARY_ID]
+        # The top layer at a place is what was fed on both sides of it.
+        top = [fed[i] + fed[i + 2] for i in range(len(ids))]
+        expected = sum(top[i] + ids[i + 1] for i in range(len(ids) - 1))
+        expected += sum(top[i + 1] + ids[i] for i in range(len(ids) - 1))
+        assert score == pytest.approx(-expected / 1000, rel=1e-5)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from training.probes.features import feature_set_names, pool_spans, span_vectors
+from training.probes.features import feature_sets, num_feature_sets, pool_spans, span_vectors, text_vectors
 from training.probes.source import SentenceLayers
 
 
@@ -56,20 +56,37 @@ def test_vectors_stand_in_the_order_asked_for_whatever_order_they_were_made_in()
         vectors = span_vectors(source, sentences, [[(0, 1)], [(2, 3), (0, 1), (1, 2)], [(0, 1)]], bar)
     assert source.seen == ["c", "가 b", "long enough"]
     np.testing.assert_array_equal(
-        vectors.vectors_LND[0, :, 0], floats([ord("l"), ord("b"), ord("가"), 0, ord("c")])
+        vectors.vectors_NLD[:, 0, 0], floats([ord("l"), ord("b"), ord("가"), 0, ord("c")])
     )
-    np.testing.assert_array_equal(vectors.vectors_LND[1, :, 1], floats([0, 2, 0, 0, 0]))
+    np.testing.assert_array_equal(vectors.vectors_NLD[:, 1, 1], floats([0, 2, 0, 0, 0]))
     assert vectors.num_uncovered == 1
 
 
-def test_feature_sets_are_each_layer_and_their_mean() -> None:
+def test_feature_sets_are_each_layer_the_equal_mix_and_the_learned_one() -> None:
     with tqdm(disable=True) as bar:
         vectors = span_vectors(Letters(), ["ab"], [[(1, 2)]], bar)
-    sets = dict(vectors.feature_sets())
-    assert list(sets) == feature_set_names(2) == ["layer 0", "layer 1", "mix"]
+    sets = dict(feature_sets(vectors.vectors_NLD, np.array([0.25, 0.75])))
+    assert list(sets) == ["layer 0", "layer 1", "equal", "learned"]
+    assert num_feature_sets(2) == 4
     np.testing.assert_array_equal(sets["layer 0"], floats([[98, 98]]))
     np.testing.assert_array_equal(sets["layer 1"], floats([[98, 1]]))
-    np.testing.assert_array_equal(sets["mix"], floats([[98, 49.5]]))
+    np.testing.assert_array_equal(sets["equal"], floats([[98, 49.5]]))
+    np.testing.assert_array_equal(sets["learned"], floats([[98, 25.25]]))
+
+
+def test_without_a_learned_mix_or_other_layers_there_are_fewer_sets() -> None:
+    vectors_NLD = np.ones((2, 3, 4), dtype=np.float32)
+    assert list(dict(feature_sets(vectors_NLD, None))) == ["layer 0", "layer 1", "layer 2", "equal"]
+    assert list(dict(feature_sets(vectors_NLD[:, :1], None))) == ["layer 0"]
+    assert num_feature_sets(1) == 1
+
+
+def test_a_text_is_the_mean_of_its_tokens_and_an_empty_one_is_zero() -> None:
+    with tqdm(disable=True) as bar:
+        vectors = text_vectors(Letters(), ["ab", "  "], bar)
+    np.testing.assert_array_equal(vectors.vectors_NLD[0], floats([[97.5, 97.5], [49, 0.5]]))
+    np.testing.assert_array_equal(vectors.vectors_NLD[1], floats([[0, 0], [0, 0]]))
+    assert vectors.num_uncovered == 1
 
 
 def test_no_span_at_all_is_refused() -> None:

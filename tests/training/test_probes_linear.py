@@ -8,13 +8,12 @@ from sklearn.preprocessing import StandardScaler
 
 from training.probes.linear import (
     ROWS_PER_BLOCK,
-    FloatArray,
-    IntArray,
     Standardiser,
     _mean_log_loss,
     fit_logistic,
     fit_with_best_c,
 )
+from training.probes.source import FloatArray, IntArray
 
 
 def floats(values: ArrayLike) -> NDArray[np.float32]:

@@ -41,7 +41,10 @@ def test_tokens_are_joined_and_one_of_them_is_marked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"index": 3}, "token 3 is outside the sentence of 3 tokens"), ({"tokens": "a"}, "tokens: expected list")],
+    [
+        ({"index": 3}, "token 3 is outside the sentence of 3 tokens"),
+        ({"tokens": "a"}, "tokens: expected list"),
+    ],
 )
 def test_malformed_tokens_are_refused_with_their_line(
     tmp_path: Path, change: dict[str, object], said: str

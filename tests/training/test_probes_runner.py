@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.probes.report import Probed, SetResult, load_result, markdown_table, result_path, save_result
-from training.probes.runner import PROBE_SETS, ProbeSet, choose_sets, probe
-from training.probes.source import LayerSource, SentenceLayers
+from training.probes.report import PROTOCOL_VERSION, Probed, SetResult, load_result, result_path, save_result
+from training.probes.runner import choose_sets, probe
+from training.probes.sets import PROBE_SETS, ProbeSet, with_wordnet
+from training.probes.source import Doubles, SentenceLayers, Subject
 
 
 class Constant:
@@ -27,15 +27,16 @@ class Counted:
 
     metrics = ("accuracy", "macro_recall")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, asks_how_likely: bool = False) -> None:
         self.name = name
+        self.asks_how_likely = asks_how_likely
         self.num_runs = 0
         self.fails = False
 
     def files(self, folder: Path) -> list[Path]:
         return [folder / "only.txt"]
 
-    def run(self, folder: Path, source: LayerSource, *, num_threads: int, show_progress: bool) -> Probed:
+    def run(self, folder: Path, subject: Subject) -> Probed:
         self.num_runs += 1
         if self.fails:
             raise RuntimeError("interrupted")
@@ -61,12 +62,11 @@ def test_results_are_kept_and_a_second_run_takes_them(data: Path) -> None:
     assert run(known, data) == ["first", "second"]
     assert run(known, data) == ["first", "second"]
     assert (first.num_runs, second.num_runs) == (1, 1)
-    kept = json.loads((data.parent / "report" / "probe.json").read_text())
-    assert list(kept) == ["first", "second"]
-    assert kept["second"]["rows"] == {"layer 0": {"accuracy": 0.5, "macro_recall": 0.25, "c": 1.0}}
-    assert kept["second"]["details"] == {"num_test": 4}
-    table = (data.parent / "report" / "probe.md").read_text()
-    assert "| layer 0 | **50.0 / 25.0** | **50.0 / 25.0** |" in table
+    kept = load_result(result_path(data.parent / "report", "key", "second"))
+    assert kept is not None
+    assert kept.rows == {"layer 0": {"accuracy": 0.5, "macro_recall": 0.25, "c": 1.0}}
+    assert kept.details == {"num_test": 4}
+    assert (kept.metrics, kept.protocol_version) == (["accuracy", "macro_recall"], PROTOCOL_VERSION)
 
 
 def test_a_run_that_broke_goes_on_where_it_broke(data: Path) -> None:
@@ -124,43 +124,46 @@ def test_a_folder_without_any_set_is_refused(tmp_path: Path) -> None:
         choose_sets(tmp_path, None)
 
 
-def test_the_known_sets() -> None:
-    assert [probe_set.name for probe_set in PROBE_SETS] == [
-        "homograph_ko_open",
-        "wsd_kobest_ko",
-        "homograph_en",
-        "ud_ko_kaist",
-        "ud_en_ewt",
+class Scorer:
+    def sentence_scores(self, sentences: Sequence[str]) -> Doubles:
+        return np.zeros(len(sentences))
+
+
+def test_without_a_language_model_its_sets_are_left_out_unless_named(data: Path) -> None:
+    known = [Counted("first"), Counted("second", asks_how_likely=True)]
+    assert run(known, data) == ["first"]
+    assert run(known, data, names=["second"]) == ["second"]
+    out = data.parent / "report"
+    all_sets = probe(Constant(), "key", data, out, scorer=Scorer(), known_sets=known, show_progress=False)
+    assert list(all_sets) == ["first", "second"]
+
+
+def test_the_known_sets_have_different_names_and_their_files_in_their_folders(tmp_path: Path) -> None:
+    names = [probe_set.name for probe_set in PROBE_SETS]
+    assert len(set(names)) == len(names) == 22
+    for probe_set in PROBE_SETS:
+        files = probe_set.files(tmp_path / probe_set.name)
+        assert files[0].parent == tmp_path / probe_set.name
+        assert len(set(files)) == len(files)
+        assert probe_set.metrics
+    typos = PROBE_SETS[names.index("nsmc_raw_ko")].files(tmp_path / "nsmc_raw_ko")[3:]
+    assert typos == [tmp_path / "typo_ko" / f"nsmc_raw_ko.{kind}.tsv" for kind in ("typo10", "typo30")]
+
+
+def test_wordnet_goes_to_the_set_that_asks_for_first_senses(tmp_path: Path) -> None:
+    changed = [
+        (old.name, new.metrics)
+        for old, new in zip(PROBE_SETS, with_wordnet(tmp_path), strict=True)
+        if old != new
     ]
-
-
-def result(name: str, rows: dict[str, dict[str, float]], metrics: list[str]) -> SetResult:
-    return SetResult(name, "key", "hash", 1, metrics, rows, {}, 1.0)
-
-
-def test_the_table_has_every_row_and_marks_the_best_of_each_set() -> None:
-    table = markdown_table(
-        "Some model",
-        {
-            "sense": result(
-                "sense", {"floor": {"a": 0.4846, "b": 0.4}, "mix": {"a": 0.7, "b": 0.65}}, ["a", "b"]
-            ),
-            "tag": result("tag", {"layer 0": {"a": 0.9}, "mix": {"a": 0.85}}, ["a"]),
-        },
-    )
-    assert table == (
-        "# Some model\n"
-        "\n"
-        "| vectors | sense (a, b) | tag (a) |\n"
-        "| --- | ---: | ---: |\n"
-        "| floor | 48.5 / 40.0 |  |\n"
-        "| mix | **70.0 / 65.0** | 85.0 |\n"
-        "| layer 0 |  | **90.0** |\n"
-    )
+    assert changed == [("wsd_semcor_all", ("f1", "accuracy_covered"))]
 
 
 def test_a_result_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    saved = result("sense", {"층 0": {"a": 1 / 3}}, ["a"])
+    learned = {"sense": {"weights": [0.5, 0.5], "shares": [0.75, 0.25]}}
+    against = {"layer": "층 0", "difference": 0.0, "low": 0.0, "high": 0.0}
+    rows = {"층 0": {"a": 1 / 3}}
+    saved = SetResult("sense", "key", "hash", 2, ["a"], rows, {}, learned, against, None, 1.0)
     path = result_path(tmp_path, "0123456789abcdef0123", "sense")
     assert path == tmp_path / "sets" / "0123456789abcdef" / "sense.json"
     assert load_result(path) is None

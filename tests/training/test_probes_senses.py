@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.probes.data import SenseExample
-from training.probes.senses import SenseSet, most_frequent_senses, nearest_centroids, score
-from training.probes.source import SentenceLayers
+from training.probes.readers.marked import SenseExample
+from training.probes.senses import SenseSet, most_frequent_senses, nearest_centroids, sense_metrics
+from training.probes.source import SentenceLayers, Subject
 
 
 def floats(values: list[list[float]]) -> NDArray[np.float32]:
@@ -66,12 +66,14 @@ def test_of_equal_centroids_the_first_in_training_wins_and_zero_vectors_are_no_t
     assert predicted == ["late"]
 
 
-def test_the_score_counts_examples_and_then_senses() -> None:
+def test_the_score_counts_examples_senses_and_words() -> None:
     test = [example("a", "1"), example("a", "1"), example("a", "1"), example("a", "2"), example("b", "1")]
-    assert score(test, ["1", "1", "2", "2", None]) == {
-        "accuracy": 3 / 5,
-        "macro_recall": pytest.approx((2 / 3 + 1 + 0) / 3),
-    }
+    metrics = sense_metrics(test, ["1", "1", "2", "2", None])
+    once = np.ones(5, dtype=np.int64)
+    assert metrics["accuracy"](once) == 3 / 5
+    assert metrics["macro_recall"](once) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    # a: 4 / 5 and 2 / 3; b: 0.
+    assert metrics["macro_f1"](once) == pytest.approx(((4 / 5 + 2 / 3) / 2 + 0) / 2)
 
 
 def test_the_floor_is_the_commonest_sense_in_training() -> None:
@@ -117,19 +119,27 @@ def test_a_set_tells_what_context_adds_and_leaves_test_sentences_out_of_training
         + [SenseExample("b", "before d", shared.sentence, 1, 2)] * 9,
         test=[example("b", "before d", "xbd"), shared, example("b", "before e", "ybe")],
     )
-    probed = SenseSet("homographs").run(folder, NextLetter(), num_threads=1, show_progress=False)
-    assert probed.rows == {
-        "most frequent sense": {"accuracy": 1 / 3, "macro_recall": 0.5},
-        "layer 0": {"accuracy": 1 / 3, "macro_recall": 0.5},
-        "layer 1": {"accuracy": 1.0, "macro_recall": 1.0},
-        "mix": {"accuracy": 1.0, "macro_recall": 1.0},
+    probed = SenseSet("homographs", word_in_picture="b").run(folder, Subject(NextLetter()))
+    found = {name: (row["accuracy"], row["macro_recall"]) for name, row in probed.rows.items()}
+    assert found == {
+        "most frequent sense": (1 / 3, 0.5),
+        "layer 0": (1 / 3, 0.5),
+        "layer 1": (1.0, 1.0),
+        "equal": (1.0, 1.0),
+        "learned": (1.0, 1.0),
     }
+    mix = probed.learned["sense"]
+    assert mix is not None
+    assert mix.weights_L.sum() == pytest.approx(1)
     assert probed.details == {
         "num_train": 3,
         "num_removed_from_train": 9,
         "num_test": 3,
         "num_uncovered_spans": 0,
     }
+    assert probed.picture is not None
+    assert probed.picture.senses == ["before d", "before e"]
+    assert probed.picture.of == [0, 1, 1]
 
 
 def test_a_set_without_examples_is_refused(tmp_path: Path) -> None:
@@ -140,4 +150,4 @@ def test_a_set_without_examples_is_refused(tmp_path: Path) -> None:
         ("overlap", "every training sentence"),
     ]:
         with pytest.raises(ValueError, match=said):
-            SenseSet(name).run(tmp_path / name, NextLetter(), num_threads=1, show_progress=False)
+            SenseSet(name).run(tmp_path / name, Subject(NextLetter()))

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.probes.data import TaggedSentence
-from training.probes.source import SentenceLayers
-from training.probes.tagging import TaggingSet, label_ids
+from training.probes.readers.tagged import read_two_columns
+from training.probes.source import SentenceLayers, Subject
+from training.probes.tagging import TaggingSet
 
 # "fish" is a noun after "the" and a verb elsewhere; every other word has one tag.
 TAGS = {"the": "DET", "we": "PRON", "dogs": "NOUN", "eat": "VERB", "see": "VERB", "cats": "NOUN"}
@@ -62,7 +62,7 @@ def test_a_set_tells_what_context_adds(tmp_path: Path) -> None:
     write_conllu(folder / "dev.conllu", dev + test[:2])
     write_conllu(folder / "test.conllu", test)
     probe_set = TaggingSet("small", max_train_words=600, max_dev_words=100)
-    probed = probe_set.run(folder, WordAndPrevious(), num_threads=2, show_progress=False)
+    probed = probe_set.run(folder, Subject(WordAndPrevious(), num_threads=2))
 
     words = [pair for sentence in test for pair in sentence]
     verbs = sum(tag == "VERB" for word, tag in words if word == "fish")
@@ -70,7 +70,7 @@ def test_a_set_tells_what_context_adds(tmp_path: Path) -> None:
     assert verbs > nouns > 0
     # Without context the best answer for "fish" is the verb; everything else is plain.
     assert probed.rows["layer 0"]["accuracy"] == pytest.approx(1 - nouns / len(words))
-    assert list(probed.rows) == ["layer 0", "layer 1", "mix"]
+    assert list(probed.rows) == ["layer 0", "layer 1", "equal", "learned"]
     assert probed.rows["layer 1"]["accuracy"] >= probed.rows["layer 0"]["accuracy"]
     assert probed.details == {
         "num_removed_from_train": 7,
@@ -83,13 +83,39 @@ def test_a_set_tells_what_context_adds(tmp_path: Path) -> None:
         "num_test_words": 240,
         "num_uncovered_spans": 0,
     }
-    again = probe_set.run(folder, WordAndPrevious(), num_threads=1, show_progress=False)
-    assert again == probed
+    against = probed.against_layer
+    assert against is not None
+    best = max(probed.rows[layer]["accuracy"] for layer in ("layer 0", "layer 1"))
+    assert against.difference == probed.rows["learned"]["accuracy"] - best
+    assert against.low <= against.difference <= against.high
+    again = probe_set.run(folder, Subject(WordAndPrevious()))
+    assert again.rows == probed.rows
 
 
-def test_labels_of_unknown_tags_are_minus_one() -> None:
-    tagged = [TaggedSentence("a b", ("a", "b"), ((0, 1), (2, 3)), ("X", "Y"))]
-    assert label_ids(tagged, ["W", "X"]).tolist() == [1, -1]
+def write_columns(path: Path, made: list[list[tuple[str, str]]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join("".join(f"{word}\t{tag}\n" for word, tag in sentence) for sentence in made))
+
+
+def test_names_are_scored_by_their_spans(tmp_path: Path) -> None:
+    # "the" and what follows it are a name, which takes the word before to tell.
+    folder = tmp_path / "names"
+    for split, count, seed in (("train", 120, 1), ("dev", 20, 2), ("test", 40, 3)):
+        made = []
+        for sentence in sentences(count, seed):
+            words = [word for word, _ in sentence]
+            before = ["", *words[:-1]]
+            tags = [
+                "B-x" if w == "the" else "I-x" if b == "the" else "O"
+                for w, b in zip(words, before, strict=True)
+            ]
+            made.append(list(zip(words, tags, strict=True)))
+        write_columns(folder / f"{split}.conll", made)
+    probe_set = TaggingSet("names", "span_f1", "conll", read_two_columns)
+    rows = probe_set.run(folder, Subject(WordAndPrevious())).rows
+    assert rows["layer 1"]["span_f1"] == 1
+    assert rows["layer 1"]["span_f1_low"] == 1
+    assert rows["layer 0"]["span_f1"] < 0.5
 
 
 def test_a_split_with_nothing_left_is_refused(tmp_path: Path) -> None:
@@ -97,4 +123,4 @@ def test_a_split_with_nothing_left_is_refused(tmp_path: Path) -> None:
     for split in ("train", "dev", "test"):
         write_conllu(folder / f"{split}.conllu", sentences(3, 1))
     with pytest.raises(ValueError, match="no sentence left in train"):
-        TaggingSet("same").run(folder, WordAndPrevious(), num_threads=1, show_progress=False)
+        TaggingSet("same").run(folder, Subject(WordAndPrevious()))

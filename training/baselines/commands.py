@@ -15,7 +15,8 @@ from training.atomic import write_atomically
 from training.corpus import check_texts
 from training.probes.rows import BaselineRow, rows_of, write_rows
 from training.probes.runner import probe
-from training.probes.source import LayerSource
+from training.probes.sets import PROBE_SETS
+from training.probes.source import LayerSource, SentenceScorer
 
 UNTRAINED_SEED = 1
 
@@ -73,12 +74,16 @@ def recurrent(options: argparse.Namespace) -> bool:
     from training.baselines.recurrent import VARIANTS, ForwardHalf, train_variant
     from training.probes.bundle import open_bundle
 
+    if (options.data is None) != (options.out is None):
+        raise ValueError("expected --data and --out together, or neither")
+    chosen = [variant for variant in VARIANTS if options.only is None or variant.slug in options.only]
+    if options.only is not None and len(chosen) < len(set(options.only)):
+        known = ", ".join(variant.slug for variant in VARIANTS)
+        raise ValueError(f"--only: expected among {known}; came {', '.join(options.only)}")
     config = pipeline.read_config(options.config, options.train, options.heldout)
     work = options.work or Path("runs") / config.bundle.name
     rows = []
-    for variant in VARIANTS:
-        if options.only is not None and variant.slug not in options.only:
-            continue
+    for variant in chosen:
         bundle = train_variant(variant, config, work)
         if bundle is None:
             return False
@@ -86,13 +91,23 @@ def recurrent(options: argparse.Namespace) -> bool:
             continue
         source = open_bundle(bundle, 2, "float32")
         key = bundle.manifest.sha256
-        rows += _probe(source, f"both-{key}", variant.name, options)
+        rows += _probe(source, f"both-{key}", variant.name, options, scorer=source)
         rows += _probe(ForwardHalf(source), f"forward-{key}", f"{variant.name}, forward only", options)
     return _write(rows, "recurrent", options) if rows else True
 
 
-def _probe(source: LayerSource, key: str, vectors: str, options: argparse.Namespace) -> list[BaselineRow]:
-    results = probe(source, key, options.data, options.out, options.sets)
+def _probe(
+    source: LayerSource,
+    key: str,
+    vectors: str,
+    options: argparse.Namespace,
+    scorer: SentenceScorer | None = None,
+) -> list[BaselineRow]:
+    set_names = options.sets
+    if set_names is not None and scorer is None:
+        asking = {probe_set.name for probe_set in PROBE_SETS if probe_set.asks_how_likely}
+        set_names = [name for name in set_names if name not in asking]
+    results = probe(source, key, options.data, options.out, set_names, scorer=scorer)
     return rows_of(results, vectors, _source(options))
 
 

@@ -33,8 +33,9 @@ def probe_bundle(
 ) -> dict[str, SetResult]:
     """`probe` for a bundle, its results keyed by the precision and its manifest's hash; then the report.
 
-    rows: files of rows.py to show beside it; wordnet: the folder of WordNet 3.0. Writes report.md, report.json and
-    plots/ in `out`. Raises BundleError for a broken bundle, ValueError as `probe` and `read_rows`.
+    rows: files of rows.py to show beside it; wordnet: the folder of WordNet 3.0. Writes report.md,
+    report.json and plots/ in `out`. Raises BundleError for a broken bundle, ValueError as `probe` and
+    `read_rows`.
     """
     bundle = Bundle.open(folder)
     beside = [row for path in (ANCHORS, *rows) for row in read_rows(path)]

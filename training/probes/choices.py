@@ -32,7 +32,7 @@ _SENTENCES_PER_STEP = 512
 
 @dataclass(frozen=True, slots=True)
 class MinimalPairSet:
-    """A folder with dev.tsv: the grammatical sentence has the higher log-probability, forward plus backward."""
+    """A folder with dev.tsv. Right: the grammatical sentence is likelier, forward and backward together."""
 
     name: str
     metrics: tuple[str, ...] = ("accuracy",)

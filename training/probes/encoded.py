@@ -174,7 +174,7 @@ class EncodedScorer(EncodedSource):
             np.concatenate(owners),
             weights=self._log_probabilities(np.concatenate(hidden), np.concatenate(ids)),
         )
-        return scores_B
+        return scores_B.astype(np.float64)
 
     def _log_probabilities(self, hidden_NH: FloatArray, ids_N: IntArray) -> Doubles:
         """Of one token at each place."""

@@ -48,15 +48,15 @@ def with_intervals(
 ) -> tuple[dict[str, Row], Difference | None]:
     """Rows of all metrics, the main one with `_low` and `_high`; the difference where there is a learned mix.
 
-    groups_N: from 0, examples of one group are drawn together.
+    groups_N: from 0, examples of one group are drawn together. The main metric is the same for all.
     """
+    main = next(iter(next(iter(measured.values())).metrics))
     ones_N = np.ones(len(groups_N), dtype=np.int64)
     rows: dict[str, Row] = {}
     drawn: dict[str, Doubles] = {}
     for name, each in measured.items():
-        main, metric = next(iter(each.metrics.items()))
         row = {key: function(ones_N) for key, function in each.metrics.items()}
-        drawn[name] = _resampled(metric, groups_N)
+        drawn[name] = _resampled(each.metrics[main], groups_N)
         row[f"{main}_low"], row[f"{main}_high"] = _interval(drawn[name])
         rows[name] = row | each.notes
     return rows, _against_best_layer(rows, drawn, main)

@@ -15,8 +15,8 @@ from training.probes.source import Doubles, IntArray
 
 
 def accuracy(right_N: IntArray, counts_N: IntArray) -> float:
-    """right_N: 1 for what is right, else 0."""
-    return float(right_N @ counts_N / counts_N.sum())
+    """right_N: 1 for what is right, else 0. 0 when no example counts."""
+    return float(right_N @ counts_N / max(counts_N.sum(), 1))
 
 
 def macro_recall(right_N: IntArray, class_N: IntArray, counts_N: IntArray) -> float:

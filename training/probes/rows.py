@@ -12,6 +12,8 @@ from training.probes.report import SetResult
 
 FORMAT_VERSION = 1
 ANCHORS = Path(__file__).with_name("anchors.json")
+# What a probe notes beside its metrics, and may be larger than a share.
+_NOTES = {"c", "num_steps", "threshold"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,7 @@ def read_rows(path: Path) -> list[BaselineRow]:
         except TypeError as error:
             raise ValueError(f"{path}: rows[{number}]: {error}") from error
         for name, value in row.metrics.items():
-            if not isinstance(value, int | float) or not -1 <= value <= 1:
-                # Notes of a probe (C, steps) may be larger; a share may not.
-                if name in _NOTES:
-                    continue
+            if name not in _NOTES and not (isinstance(value, int | float) and -1 <= value <= 1):
                 raise ValueError(f"{path}: rows[{number}]: {name}: expected -1 to 1, got {value!r}")
         rows.append(row)
     return rows
-
-
-_NOTES = {"c", "num_steps", "threshold"}

@@ -13,11 +13,12 @@ from training.probes.intervals import Row
 from training.probes.report import SetResult
 from training.probes.rows import BaselineRow
 
-_PROTOCOL = """Frozen vectors, one protocol for every set: senses by the nearest centroid (cosine), pairs by the
-cosine, tags and sentences (mean of their tokens) by a linear probe (standardised, logistic regression, C of
-0.001, 0.03 and 1 chosen on dev). At most 40,000 training words or 10,000 sentences; sentences that stand in test
-are taken out of training; tests are whole. All numbers x 100, in brackets 95% intervals. The learned mix comes
-from training examples alone.
+_PROTOCOL = """Frozen vectors, one protocol for every set: senses by the nearest centroid (cosine), pairs by
+the cosine, tags and sentences (mean of their tokens) by a linear probe (standardised, logistic regression, C
+of 0.001, 0.03 and 1 chosen on dev). At most 40,000 training words or 10,000 sentences (coarsewsd20: 5,000;
+wsd_semcor_all: five sentences a sense); sentences that stand in test are taken out of training; tests are
+whole, but for blimp: the first 100 pairs of each paradigm. All numbers x 100, in brackets 95% intervals. The
+learned mix comes from training examples alone.
 """
 
 
@@ -88,9 +89,11 @@ def mix_table(results: Mapping[str, SetResult]) -> str:
     if len(lines) == 2:
         return ""
     return (
-        "## The learned mix\n\nWeights as a request takes them; shares: of layers brought to the same spread, "
-        "which says how much of the mix each is. The best layer is the best one of this very test, which "
-        "favours it; intervals from 500 resamples of the test's sentences.\n\n" + "\n".join(lines) + "\n"
+        "## The learned mix\n\nWeights as a request takes them; shares: of layers brought to the same "
+        "spread, which says how much of the mix each is. The best layer is the best one of this very test, "
+        "which favours it; intervals from 500 resamples of the test's sentences.\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 

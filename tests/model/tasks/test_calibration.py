@@ -32,7 +32,7 @@ def test_the_right_temperature_is_found() -> None:
 def test_calibration_helps_examples_that_had_no_say_in_it() -> None:
     scored = over_confident()
     before = expected_calibration_error(scored.probabilities(1.0), scored.targets_N)
-    after = expected_calibration_error(cross_fitted(scored), scored.targets_N)
+    after = expected_calibration_error(cross_fitted([scored]), scored.targets_N)
     assert before > 0.2
     assert after < 0.04
 
@@ -41,7 +41,7 @@ def test_a_half_is_judged_by_the_other_halfs_temperature() -> None:
     scored = over_confident(200)
     even, odd = np.arange(0, 200, 2), np.arange(1, 200, 2)
     expected = scored.rows(even).probabilities(fit_temperature(scored.rows(odd)))
-    np.testing.assert_array_equal(cross_fitted(scored)[even], expected)
+    np.testing.assert_array_equal(cross_fitted([scored])[even], expected)
 
 
 def test_probabilities_are_the_formula() -> None:
@@ -89,7 +89,7 @@ def test_all_right_is_not_certainty() -> None:
     sure = scored.probabilities(fit_temperature(scored))[0, 0]
     assert sure == pytest.approx(101 / 102, abs=1e-4)
     targets_N[1] = 1
-    assert log_losses(cross_fitted(scored), targets_N).max() < 5
+    assert log_losses(cross_fitted([scored]), targets_N).max() < 5
 
 
 def test_log_probabilities_are_the_logarithms() -> None:
@@ -98,3 +98,19 @@ def test_log_probabilities_are_the_logarithms() -> None:
         expected = np.log(scored.probabilities(3.0))
     np.testing.assert_allclose(scored.log_probabilities(3.0), expected, rtol=1e-12, atol=1e-12)
     assert scored.log_probabilities(0.001)[1, 0] == -900_000
+
+
+def test_the_way_to_score_is_chosen_by_the_other_half() -> None:
+    """Each of two ways is right in one half alone: each half gets the way that is wrong in it."""
+    targets_N = np.zeros(40, dtype=np.int64)
+    even_N = np.arange(40) % 2 == 0
+    right, wrong = np.array([3.0, -3.0]), np.array([-3.0, 3.0])
+    ways = [
+        Scored(np.where(which[:, None], right, wrong), np.zeros((40, 2)), targets_N)
+        for which in (even_N, ~even_N)
+    ]
+    probabilities_NK = cross_fitted(ways)
+    assert (probabilities_NK.argmax(axis=1) == 1).all()
+    np.testing.assert_array_equal(
+        probabilities_NK[even_N], ways[1].rows(even_N).probabilities(fit_temperature(ways[1].rows(~even_N)))
+    )

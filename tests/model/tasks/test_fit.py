@@ -75,6 +75,12 @@ def test_the_same_examples_give_the_same_task_to_the_last_bit() -> None:
     assert document(fit("classify", features, labels)) == document(fit("classify", features, labels))
 
 
+def test_threads_change_nothing() -> None:
+    features, labels = labelled_layers(2500, 1, 3)
+    alone, together = (fit("classify", features, labels, num_threads=n) for n in (1, 2))
+    assert document(alone) == document(together)
+
+
 def test_labels_without_sense_are_called_so() -> None:
     features, labels = labelled_layers(400, None)
     report = fit("classify", features, labels).report

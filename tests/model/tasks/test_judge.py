@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.tasks.calibration import Integers, Scored
+from model.tasks.calibration import Candidates, Integers, Scored
 from model.tasks.judge import Setting, judge, majority_scored
 from model.tasks.report import Report
 
@@ -36,7 +36,8 @@ def report(setting: Setting, num_wrong: dict[str, int]) -> Report:
     counts_NK = np.broadcast_to(np.array([300.0, 200.0]), (100, 2))
     scored = {"majority": majority_scored(counts_NK, targets_N)}
     scored |= {name: answers(targets_N, wrong, seed) for seed, (name, wrong) in enumerate(num_wrong.items())}
-    return judge(setting, scored, targets_N == 0, targets_N)
+    table = {name: Candidates.only(each) for name, each in scored.items()}
+    return judge(setting, table, targets_N == 0, targets_N, np.zeros_like(targets_N))
 
 
 def test_the_table() -> None:

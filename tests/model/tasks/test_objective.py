@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -130,3 +132,29 @@ def test_one_layer_of_several_is_taken_as_it_lies() -> None:
     copied = Objective(features_NLD[:, 1:2].copy(), targets_N, 2, moments, nothing).evaluate(at, 0.1, leash)
     assert view.value == pytest.approx(copied.value, rel=1e-7)
     assert view.gradient.scalars_L == pytest.approx([0.0], abs=1e-12)
+
+
+@pytest.mark.parametrize("num_labels", [2, 3])
+def test_the_curvature_is_that_of_the_losses_in_the_scores(num_labels: int) -> None:
+    over, features_NLD = objective(num_labels, num_left_out=0)
+    at = parameters(random_flat(over.num_columns), over.num_columns)
+    found_C = over.evaluate(at, 0.1, Leash(np.zeros(3), 0.1)).curvature_C
+    scores_NK = over.scores(at, features_NLD, np.arange(60))
+    share_NK = np.exp(scores_NK) / np.exp(scores_NK).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        found_C, (share_NK * (1 - share_NK)).mean(axis=0)[: over.num_columns], atol=1e-6
+    )
+
+
+def test_threads_change_nothing_not_even_the_last_bit() -> None:
+    features_NLD, labels = labelled_layers(4500, 1, 3, DIM)
+    targets_N = np.array([int(label[-3:]) for label in labels])
+    at, leash = parameters(random_flat(3), 3), Leash(np.zeros(3), 0.1)
+    moments = measure(features_NLD, nothing)
+    with ThreadPoolExecutor(3) as threads:
+        alone, together = (
+            Objective(features_NLD, targets_N, 3, moments, nothing, run).evaluate(at, 0.1, leash)
+            for run in (map, threads.map)
+        )
+    assert alone.value == together.value
+    np.testing.assert_array_equal(alone.gradient.head_DC, together.gradient.head_DC)

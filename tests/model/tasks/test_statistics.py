@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from model.tasks.statistics import (
+    Doubles,
+    Integers,
     chance_of_lower_loss,
     chance_of_more_right,
+    chance_of_so_low_a_loss,
     difference_interval,
     macro_recall,
     wilson_interval,
@@ -53,3 +59,59 @@ def test_paired_t() -> None:
     assert chance_of_lower_loss(losses, losses + 1) == 0.0
     assert chance_of_lower_loss(losses, losses) == 1.0
     assert chance_of_lower_loss(losses[:1], losses[:1] + 1) == 1.0
+
+
+def told(share_right: float, seed: int, num_examples: int = 100) -> tuple[Doubles, Integers]:
+    """Probabilities of 0.8 for the right one of two labels in a share of examples, else for the wrong one."""
+    generator = np.random.default_rng(seed)
+    targets_N = generator.integers(0, 2, num_examples)
+    told_N = np.where(generator.random(num_examples) < share_right, targets_N, 1 - targets_N)
+    return np.where(np.arange(2) == told_N[:, None], 0.8, 0.2), targets_N
+
+
+def test_labels_dealt_out_anew() -> None:
+    strata = np.zeros(100, dtype=np.int64)
+    assert chance_of_so_low_a_loss(*told(0.95, 0), strata, is_cross_fitted=False) < 1e-6
+    assert chance_of_so_low_a_loss(*told(0.05, 0), strata, is_cross_fitted=False) > 0.999
+    probabilities, targets = told(0.62, 0)
+    # The same as of the correlation between two dichotomies, whose square times n - 1 is dealt about 1.
+    z = np.corrcoef(probabilities[:, 1], targets)[0, 1] * np.sqrt(99)
+    chance = chance_of_so_low_a_loss(probabilities, targets, strata, is_cross_fitted=False)
+    assert chance == pytest.approx(float(ndtr(-z)), rel=1e-6)
+    twice = chance_of_so_low_a_loss(probabilities, targets, strata, is_cross_fitted=True)
+    assert twice == pytest.approx(float(ndtr(-z / np.sqrt(2))), rel=1e-6)
+
+
+def test_dealing_is_fair() -> None:
+    chances = [
+        chance_of_so_low_a_loss(*told(0.5, seed), np.zeros(100, dtype=np.int64), is_cross_fitted=False)
+        for seed in range(200)
+    ]
+    # 5% of 200 are 10, give or take 3.
+    assert 3 <= sum(chance < 0.05 for chance in chances) <= 18
+    assert 0.4 < np.mean(chances) < 0.6
+
+
+def test_dealing_has_the_moments_of_all_orders() -> None:
+    """Of five examples in two strata, all 2! x 3! dealings."""
+    generator = np.random.default_rng(3)
+    probabilities = generator.dirichlet(np.ones(3), 5)
+    targets, strata = np.array([0, 1, 0, 2, 2]), np.array([7, 7, 4, 4, 4])
+    sums = [
+        np.log(probabilities[np.arange(5), targets[[*first, *second]]]).sum()
+        for first in permutations((0, 1))
+        for second in permutations((2, 3, 4))
+    ]
+    expected = ndtr((np.mean(sums) - sums[0]) / np.std(sums))
+    chance = chance_of_so_low_a_loss(probabilities, targets, strata, is_cross_fitted=False)
+    assert chance == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_dealing_stays_within_a_stratum() -> None:
+    """Where a stratum has one label only, nothing can be dealt otherwise."""
+    probabilities, targets = told(1.0, 0)
+    assert chance_of_so_low_a_loss(probabilities, targets, targets, is_cross_fitted=False) == 1.0
+    alike = np.full((100, 2), 0.5)
+    assert chance_of_so_low_a_loss(alike, targets, np.zeros_like(targets), is_cross_fitted=False) == 1.0
+    nothing = np.full(100, -1)
+    assert chance_of_so_low_a_loss(alike, nothing, np.zeros_like(targets), is_cross_fitted=False) == 1.0

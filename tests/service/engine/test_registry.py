@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,11 @@ def test_workers_share_the_cpus() -> None:
     shares = [Registry(fake_settings(threads=0, workers=n), open_fake).num_threads for n in (1, 2, 256)]
     assert shares == [usable_cpus(), max(1, usable_cpus() // 2), max(1, usable_cpus() // 256)]
     assert Registry(fake_settings(threads=3, workers=2), open_fake).num_threads == 3
+
+
+def test_a_reply_does_not_wait_behind_texts_that_are_tokenized(registry: Registry) -> None:
+    """Under overload most of these are only to be refused."""
+    written = threading.Event()
+    tokenizing = registry.tokenizers.submit(written.wait, 30)
+    registry.workers.submit(written.set).result(timeout=10)
+    assert tokenizing.result()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from service.app import create_app
+from service.task_store.target import SQLiteFile, StoreTarget
 from tests.service.conftest import fake_settings, serving, wait_until
 from tests.service.fake_backend import FakeRuntime, fake_backend
 
@@ -30,12 +30,19 @@ SENSE += [{"text": f"배 {x} q p o", "start": 0, "end": 1, "label": "belly"} for
 
 
 @contextmanager
-def learning(path: Path, runtime: FakeRuntime | None = None, **changes: object) -> Iterator[httpx.Client]:
-    """Serve the fake model with a real SQLite store in this folder."""
+def learning(
+    place: StoreTarget, runtime: FakeRuntime | None = None, **changes: object
+) -> Iterator[httpx.Client]:
+    """Serve the fake model with a real store in this place."""
     served = runtime or FakeRuntime()
-    settings = fake_settings(tasks_path=path / "tasks.sqlite", **changes)
+    settings = fake_settings(**kept_in(place), **changes)
     with serving(create_app(settings, lambda folder, *_: fake_backend(folder.name, served))) as client:
         yield client
+
+
+def kept_in(place: StoreTarget) -> dict[str, object]:
+    """Return the setting that says where tasks are kept."""
+    return {"tasks_path": place.path} if isinstance(place, SQLiteFile) else {"database_url": place}
 
 
 def learn(client: httpx.Client, name: str, **body: object) -> Any:

@@ -85,6 +85,19 @@ def test_every_form_says_the_same(
             np.testing.assert_array_equal(one["rows"].reshape(same["rows"].shape).astype(dtype), same["rows"])
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mix", [{"weights": [1, 1, 1], "gamma": 0}, {"weights": [0, 0, 0]}])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_zeros_cannot_be_scaled_to_length_1_and_stay(
+    client: httpx.Client, form: str, mix: dict[str, Any], dtype: str
+) -> None:
+    body = {"inputs": ["a b"], "mix": mix, "dtype": dtype, "normalize": True}
+    for pool in ("token", "sentence", "sentence_max"):
+        (told,) = READERS[form](ask(client, form, {**body, "pool": pool}))
+        np.testing.assert_array_equal(told["rows"], np.zeros_like(told["rows"]))
+        assert told["rows"].size == (8 if pool == "token" else 4)
+
+
 def test_dtype_is_in_the_body(client: httpx.Client) -> None:
     table = pa.ipc.open_stream(ask(client, ARROW, {"inputs": ["a"], "dtype": "float16"})).read_all()
     assert table.schema.field("vectors").type == pa.list_(pa.list_(pa.float16(), 4))

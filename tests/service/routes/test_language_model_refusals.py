@@ -174,13 +174,20 @@ def test_more_tokens_than_the_queue_can_hold(runtime: FakeRuntime) -> None:
         assert len(runtime.batches) == ran
         message = "expected at most 100 tokens in one request, got 105"
         fields = {"text": "a __ b", "candidates": candidates[:21]}
-        assert refused(client, "/v1/cloze", **fields) == (413, "too_many_tokens", message, None)
+        assert refused(client, "/v1/cloze", **fields) == (413, "too_many_tokens", message, "candidates")
+        goes_on(client)
+
+
+def test_more_tokens_in_proposals_than_the_queue_can_hold(runtime: FakeRuntime) -> None:
+    with serving_runtime(runtime, queue_tokens=30) as client:
+        message = "expected at most 30 tokens in one request, got 36"
+        assert refused(client, "/v1/cloze", text="__") == (413, "too_many_tokens", message, "text")
         goes_on(client)
 
 
 @pytest.mark.parametrize("asked", [{"candidates": [f"x{i}" for i in range(55)]}, {"top": 1}])
 def test_more_copies_of_the_text_than_memory_should_hold(runtime: FakeRuntime, asked: dict[str, Any]) -> None:
-    with serving_runtime(runtime, max_body_bytes=1000) as client:
+    with serving_runtime(runtime, max_filled_characters=1000) as client:
         text = "a" + " " * 18 + "__"  # one token, but 19 characters, in each of 55 texts
         message = "expected at most 1000 characters around the blanks of all filled-in texts, got 1045"
         assert refused(client, "/v1/cloze", text=text, **asked) == (413, "input_too_long", message, "text")
@@ -191,6 +198,7 @@ def test_a_candidate_that_the_model_fails_on_is_named(runtime: FakeRuntime) -> N
     runtime.raises_on = number("j")
     with serving_runtime(runtime) as client:
         for path, fields, where in (
+            ("/v1/cloze", {"text": "a __ j"}, "text"),  # what fills it, the client did not write
             ("/v1/score", {"inputs": ["a", "j"]}, "inputs[1]"),
             ("/v1/cloze", {"text": "a __ b", "candidates": ["c", "d", "j"]}, "candidates[2]"),
         ):

@@ -27,6 +27,8 @@ class Tasks:
     async def mix(self, model_sha256: str, name: str) -> Mix:
         if name == "broken":
             raise RuntimeError("somebody's text")
+        if name == "nothing":
+            return Mix((0.0, 0.0, 1.0), 0.0)
         if name != "pos:fine" or model_sha256 != "0" * 64:
             raise ServiceError(ErrorType.unknown_task, f"expected a task, got {name}")
         return Mix((0.0, 0.0, 1.0), 2.0)
@@ -52,6 +54,11 @@ def refused(client: httpx.Client, **body: object) -> tuple[int, Any]:
 
 def unit(*values: float) -> list[float]:
     return [value / math.hypot(*values) for value in values]
+
+
+def test_zeros_cannot_be_scaled_to_length_1_and_stay(client: httpx.Client) -> None:
+    (embedding,) = ask(client, "a", model="fake:nothing")["data"]
+    assert embedding["embedding"] == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_a_whole_reply(client: httpx.Client) -> None:

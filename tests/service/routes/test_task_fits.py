@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from service.task_store.target import StoreTarget
 from tests.service.conftest import wait_until
 from tests.service.fake_backend import FakeRuntime
 from tests.service.routes.asking import embed
@@ -32,8 +32,8 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with learning(tmp_path_factory.mktemp("tasks"), max_fit_examples=60, max_fit_labels=3) as client:
+def client(module_target: StoreTarget) -> Iterator[httpx.Client]:
+    with learning(module_target, max_fit_examples=60, max_fit_labels=3) as client:
         yield client
 
 
@@ -222,9 +222,9 @@ class Held:
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Iterator[Held]:
+def held(target: StoreTarget) -> Iterator[Held]:
     runtime = FakeRuntime()
-    with learning(tmp_path, runtime, max_fits=2) as client:
+    with learning(target, runtime, max_fits=2) as client:
         runtime.may_run.clear()
         try:
             yield Held(client, runtime)
@@ -260,9 +260,9 @@ def test_a_fit_is_cancelled(held: Held) -> None:
     assert ended(held.client, "one")["state"] == "done"
 
 
-def test_a_server_that_stops_leaves_no_fit_behind(tmp_path: Path) -> None:
+def test_a_server_that_stops_leaves_no_fit_behind(target: StoreTarget) -> None:
     runtime = FakeRuntime()
-    with learning(tmp_path, runtime) as client:
+    with learning(target, runtime) as client:
         runtime.may_run.clear()
         client.post("/v1/tasks/one/fit", json={"kind": "classify", "examples": CLASSIFY})
         wait_until(runtime.running.is_set)
@@ -270,24 +270,24 @@ def test_a_server_that_stops_leaves_no_fit_behind(tmp_path: Path) -> None:
         drop = threading.Timer(1.0, runtime.may_run.set)
         drop.start()
     drop.join()
-    with learning(tmp_path) as client:
+    with learning(target) as client:
         fit = client.get("/v1/tasks/one/fit").json()
         message = "the server was stopped before the fit had ended; start it again"
         assert (fit["state"], fit["message"]) == ("failed", message)
 
 
-def test_a_task_outlives_the_server(tmp_path: Path) -> None:
-    with learning(tmp_path) as client:
+def test_a_task_outlives_the_server(target: StoreTarget) -> None:
+    with learning(target) as client:
         document = learn(client, "letters", kind="classify", examples=CLASSIFY)
-    with learning(tmp_path) as client:
+    with learning(target) as client:
         assert client.get("/v1/tasks/letters").json() == document
         assert predict(client, "letters", {"text": f"{LOW[0]} {LOW[1]}"})[0]["label"] == "low"
         assert predict(client, "letters", {"text": f"{HIGH[0]} {HIGH[1]}"})[0]["label"] == "high"
 
 
-def test_longer_bodies_for_streams_alone(tmp_path: Path) -> None:
+def test_longer_bodies_for_streams_alone(target: StoreTarget) -> None:
     content = b"\n".join(json.dumps(example).encode() for example in CLASSIFY)
-    with learning(tmp_path, max_body_bytes=100, max_task_bytes=len(content)) as client:
+    with learning(target, max_body_bytes=100, max_task_bytes=len(content)) as client:
         url = "/v1/tasks/x/fit?kind=classify"
         assert client.post(url, content=content, headers=NDJSON).status_code == 202
         reply = client.post(url, content=content + b"\n", headers=NDJSON)

@@ -13,18 +13,20 @@ import httpx
 import pytest
 
 from service.app import create_app
+from service.task_store.target import StoreTarget, postgresql
 from tests.service.conftest import fake_settings, serving, wait_until
 from tests.service.fake_backend import FakeRuntime, fake_backend, open_fake
+from tests.service.postgresql_server import PostgreSQLServer
 from tests.service.routes.asking import embed, refused
-from tests.service.routes.task_client import CLASSIFY, SHA256, error_of, learn, learning
+from tests.service.routes.task_client import CLASSIFY, SHA256, error_of, kept_in, learn, learning
 
 MIX = {"kind": "classify", "scalars": [0.0, 0.0, 0.0], "gamma": 2.0}
 EVEN = {"layer_weights": [pytest.approx(1 / 3)] * 3, "gamma": 2.0}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with learning(tmp_path_factory.mktemp("tasks")) as client:
+def client(module_target: StoreTarget) -> Iterator[httpx.Client]:
+    with learning(module_target) as client:
         yield client
 
 
@@ -57,9 +59,9 @@ def test_a_change_is_used_at_once(client: httpx.Client) -> None:
     assert error_of(client.delete("/v1/tasks/changing")) == (404, "task_not_found", None)
 
 
-def test_a_whole_task_is_moved(client: httpx.Client, document: Any, tmp_path: Path) -> None:
+def test_a_whole_task_is_moved(client: httpx.Client, document: Any, target: StoreTarget) -> None:
     inputs = {"inputs": [{"text": "b d"}, {"text": "w"}]}
-    with learning(tmp_path) as other:
+    with learning(target) as other:
         assert other.put("/v1/tasks/letters", json=document).status_code == 201
         assert other.get("/v1/tasks/letters").json() == document
         replies = [each.post("/v1/tasks/letters/predict", json=inputs) for each in (client, other)]
@@ -134,21 +136,21 @@ def test_a_task_that_is_not_there(client: httpx.Client) -> None:
     assert refused(client, "a", tasks=["a b"])[1]["where"] == "tasks[0]"
 
 
-def test_a_reply_that_would_be_too_large(tmp_path: Path, document: Any) -> None:
-    with learning(tmp_path, max_reply_bytes=100) as client:
+def test_a_reply_that_would_be_too_large(target: StoreTarget, document: Any) -> None:
+    with learning(target, max_reply_bytes=100) as client:
         client.put("/v1/tasks/letters", json=document)
         reply = client.post("/v1/tasks/letters/predict", json={"inputs": [{"text": "a"}, {"text": "b"}]})
         assert error_of(reply) == (413, "reply_too_large", "inputs")
 
 
-def test_a_task_of_another_model(tmp_path: Path, document: Any) -> None:
+def test_a_task_of_another_model(target: StoreTarget, document: Any) -> None:
     """Two models share a store: each has its own tasks."""
 
     def open_other(folder: Path, *_: object) -> Any:
         sha256 = "1" * 64 if folder.name == "other" else SHA256
         return dataclasses.replace(fake_backend(folder.name), sha256=sha256)
 
-    settings = fake_settings(tasks_path=tmp_path / "t.sqlite", bundle=(Path("fake"), Path("other")))
+    settings = fake_settings(**kept_in(target), bundle=(Path("fake"), Path("other")))
     with serving(create_app(settings, open_other)) as client:
         reply = client.put("/v1/tasks/x", json=MIX)
         assert error_of(reply) == (422, "unknown_model", "model")
@@ -159,7 +161,7 @@ def test_a_task_of_another_model(tmp_path: Path, document: Any) -> None:
         assert client.post("/v1/tasks/letters/predict", json=body).status_code == 200
         reply = client.post("/v1/tasks/letters/predict", json={**body, "model": "other"})
         assert error_of(reply) == (409, "wrong_model", "model")
-    with serving(create_app(fake_settings(tasks_path=tmp_path / "t.sqlite"), open_fake)) as client:
+    with serving(create_app(fake_settings(**kept_in(target)), open_fake)) as client:
         status, error = refused(client, "a", task="mix")
         assert (status, error["type"], error["where"]) == (409, "wrong_model", "task")
 
@@ -196,9 +198,25 @@ def test_the_store_is_away(tmp_path: Path) -> None:
         assert embed(client, "a", task="x")["gamma"] == 2.0
 
 
-def test_who_may_change_tasks(tmp_path: Path) -> None:
+def test_postgresql_is_stopped_and_comes_back(postgresql_server: PostgreSQLServer) -> None:
+    with learning(postgresql(postgresql_server.new_url())) as client:
+        client.put("/v1/tasks/x", json=MIX)
+        postgresql_server.stop()
+        try:
+            wait_until(lambda: client.get("/v1/tasks").status_code == 503)
+            reply = client.get("/v1/tasks/x")
+            assert error_of(reply) == (503, "store_unavailable", None)
+            assert int(reply.headers["Retry-After"]) > 0
+            assert embed(client, "a")["model"] == "fake"
+        finally:
+            postgresql_server.start()
+        wait_until(lambda: client.get("/v1/tasks/x").status_code == 200)
+        assert embed(client, "a", task="x")["gamma"] == 2.0
+
+
+def test_who_may_change_tasks(target: StoreTarget) -> None:
     keys = {"api_keys": ("reader-key-0123456",), "admin_keys": ("admin-key-01234567",)}
-    with learning(tmp_path, api_keys=keys["api_keys"], admin_keys=keys["admin_keys"]) as client:
+    with learning(target, api_keys=keys["api_keys"], admin_keys=keys["admin_keys"]) as client:
         reader, admin = ({"Authorization": f"Bearer {key}"} for (key,) in keys.values())
         fit = {"kind": "classify", "examples": CLASSIFY}
         assert client.get("/v1/tasks", headers=reader).status_code == 200

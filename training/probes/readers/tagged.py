@@ -39,7 +39,7 @@ def read_conllu(path: Path) -> list[TaggedSentence]:
 
 
 def read_two_columns(path: Path) -> list[TaggedSentence]:
-    """A word, a tab and its tag a line, an empty line between sentences. The text is the words joined by spaces.
+    """A word, a tab and its tag a line, an empty line after a sentence; its text is the words and spaces.
 
     Raises ValueError, naming file and line, for a malformed line.
     """
