@@ -23,7 +23,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 BASE := .venv/base.stamp
 DEV := .venv/dev.stamp
 # Side by side, each file of tests in one process; files in the order of their names: the long ones are not last.
-SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(sort $(basename $(notdir $(wildcard tests/benchmarks/bench_*.py))))
 
 .PHONY: serve test test-slow test-browser check format bench venv vendor clean

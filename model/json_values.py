@@ -1,4 +1,4 @@
-"""One value of a JSON document. Each function raises ValueError, which names the field, when it is another."""
+"""One value of a JSON document. Each function raises ValueError, naming the field, when it is another."""
 
 from __future__ import annotations
 

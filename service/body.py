@@ -60,10 +60,9 @@ def parse_json(body: bytes, model: type[Model]) -> Model:
 def _check_media_type(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise ServiceError(
-            ErrorType.unsupported_media_type,
-            f"expected the header Content-Type: application/json, got {media_type or 'none'}",
-        )
+        came = media_type[:SHOWN_CHARACTERS] or "none"
+        message = f"expected the header Content-Type: application/json, got {came}"
+        raise ServiceError(ErrorType.unsupported_media_type, message)
     check_content_encoding(headers)
 
 
@@ -72,7 +71,8 @@ def check_content_encoding(headers: Headers) -> None:
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise ServiceError(
-            ErrorType.unsupported_media_type, f"expected a body without Content-Encoding, got {encoding}"
+            ErrorType.unsupported_media_type,
+            f"expected a body without Content-Encoding, got {encoding[:SHOWN_CHARACTERS]}",
         )
 
 

@@ -22,6 +22,8 @@ from service.exchange import Exchange
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where the workers' files are; set by their parent, read by prometheus_client when it is imported."""
 
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SHORT_SECONDS = (0.0001, 0.00025, 0.0005, *SECONDS[:-2])
 SENTENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -122,7 +124,8 @@ class Metrics:
         if folder := os.environ.get(FOLDER_VARIABLE):
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-        encode, media_type = choose_encoder(accept)
+        # Their client fails on versions that are none, and answers any other as if it knew it.
+        encode, media_type = choose_encoder(OPENMETRICS if "application/openmetrics-text" in accept else "")
         return encode(registry), media_type
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:

@@ -11,7 +11,7 @@ from hypothesis import settings
 settings.register_profile("polyseme", deadline=None)
 settings.load_profile("polyseme")
 
-# Read when the libraries are loaded, here and in the processes that tests start. Arrays as small as the tests'
+# Read when the libraries are loaded, here and in the processes that tests start. Arrays as small as these
 # gain nothing from more threads, and processes that run side by side wait for each other's.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")

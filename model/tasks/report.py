@@ -33,7 +33,8 @@ def layer_name(layer: int) -> str:
 class Row:
     """One way to predict the held-out examples: "majority", "layer 0" and so on, "equal", "learned".
 
-    Shares from 0 to 1; accuracy_low and accuracy_high: its 95% interval (Wilson). macro_recall: the mean over
+    Shares from 0 to 1; accuracy_low and accuracy_high: its 95% interval (Wilson; with "folds", whose examples
+    depend on each other, of about 90%: simulated, training/LOG.md). macro_recall: the mean over
     labels (for `sense`, over the senses of every word). log_loss: natural logarithm, of calibrated
     probabilities.
     """

@@ -7,8 +7,8 @@ apart: otherwise a word of few examples, whose means lie apart by accident, woul
 
 A word's senses start equal: how often each occurs among a few examples says little of the texts to come. On
 parts of four training sets that were held out, priors in proportion cost 2 to 11 points of macro recall and
-gained accuracy on one of them, a point (2026-11-21 in training/LOG.md). A logistic regression for each word, tried on two of them, was right no more often
-(macro recall 1 and 5 points lower) and took ten times as long.
+gained accuracy on one of them, a point (2026-11-21 in training/LOG.md). A logistic regression for each word,
+tried on two of them, was right no more often (macro recall 1 and 5 points lower) and took ten times as long.
 
 Shape letters: N examples, D vector dim, R senses of all words, word by word, S senses of a word, K the
 largest number of them.

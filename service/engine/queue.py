@@ -2,6 +2,8 @@
 
 When more waits than one batch holds, the shortest go first, as many as fill a token budget that counts
 padding; once something has waited `max_age_s`, the next batch is built around it, so that nothing starves.
+Beside it then run others of like length, but only of those that came next: if they were chosen from all that
+waits, every request would be begun long before the first is finished, and what is computed wait in memory.
 Of a document that runs in slices, the next slice is what is packed, and all that remains is what is counted.
 """
 
@@ -54,8 +56,12 @@ class Entry(Generic[Item, Result]):
         self.counted_tokens = self.item.num_tokens
 
 
+OLDEST_BATCHES = 4
+"""Of so many batches, by age, one is chosen by length: with fewer there is more padding."""
+
+
 class TokenQueue(Generic[Item, Result]):
-    """Entries that wait, in no order that matters to a caller."""
+    """Entries that wait, in the order in which they came; of one request the shortest first."""
 
     def __init__(self, batch_tokens: int, max_age_s: float) -> None:
         self._batch_tokens = batch_tokens
@@ -72,7 +78,7 @@ class TokenQueue(Generic[Item, Result]):
         return self._depth
 
     def add(self, entries: Sequence[Entry[Item, Result]]) -> None:
-        self._waiting += entries
+        self._waiting += sorted(entries, key=lambda entry: entry.next_tokens)
         self._depth += sum(entry.counted_tokens for entry in entries)
 
     def put_back(self, entry: Entry[Item, Result]) -> None:
@@ -98,16 +104,27 @@ class TokenQueue(Generic[Item, Result]):
 
     def take(self) -> list[Entry[Item, Result]]:
         """Remove and return the next batch of the queue, which is not empty."""
-        self._waiting.sort(key=lambda entry: entry.next_tokens)  # nearly sorted, so close to linear
-        lengths = [entry.next_tokens for entry in self._waiting]
-        oldest = min(range(len(lengths)), key=lambda i: self._waiting[i].arrived_s)
-        if time.monotonic() - self._waiting[oldest].arrived_s < self._max_age_s:
-            start, end = 0, prefix(lengths, self._batch_tokens)
+        oldest = self._waiting[0]
+        is_overdue = time.monotonic() - oldest.arrived_s >= self._max_age_s
+        chosen = sorted(self._oldest() if is_overdue else self._waiting, key=lambda entry: entry.next_tokens)
+        lengths = [entry.next_tokens for entry in chosen]
+        if is_overdue:
+            start, end = around(lengths, chosen.index(oldest), self._batch_tokens)
         else:
-            start, end = around(lengths, oldest, self._batch_tokens)
-        batch = self._waiting[start:end]
-        del self._waiting[start:end]
+            start, end = 0, prefix(lengths, self._batch_tokens)
+        batch = chosen[start:end]
+        taken = set(batch)
+        self._waiting = [entry for entry in self._waiting if entry not in taken]
         for entry in batch:
             entry.counted_tokens -= entry.next_tokens
         self._depth -= sum(lengths[start:end])
         return batch
+
+    def _oldest(self) -> list[Entry[Item, Result]]:
+        """Return what came first, as much as fills OLDEST_BATCHES."""
+        num_tokens = 0
+        for i, entry in enumerate(self._waiting):
+            num_tokens += entry.next_tokens
+            if num_tokens >= OLDEST_BATCHES * self._batch_tokens:
+                return self._waiting[: i + 1]
+        return self._waiting

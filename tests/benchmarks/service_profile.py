@@ -28,7 +28,7 @@ from tests.benchmarks.load import Call, Client
 
 NUM_REQUESTS = 200
 NUM_WARM = 20
-NUM_FUNCTIONS = 14
+NUM_FUNCTIONS = 6
 
 ROLES = {
     "polyseme-loop": "event loop",

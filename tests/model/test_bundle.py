@@ -119,7 +119,7 @@ def test_an_unknown_format_version(folder: Path, version: object) -> None:
         ("name", 3, "expected name: a string, found 3$"),
         ("languages", "en", "expected languages: a list of strings, found 'en'$"),
         ("languages", ["en", 1], "expected languages: a list of strings, found "),
-        ("tokenizer", "bytes", "expected tokenizer: \"sentencepiece\" or \"words\", found 'bytes'$"),
+        ("tokenizer", "bytes", 'expected tokenizer: "sentencepiece" or "words", found \'bytes\'$'),
         ("weights_dtype", "int8", 'expected weights_dtype: "float16" or "float32", found '),
         ("training", [], r"expected training: an object, found \[\]$"),
         ("rounding", {"layers": "small"}, "expected rounding: an object of numbers, found "),

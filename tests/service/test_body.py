@@ -186,12 +186,25 @@ JSON = {"Content-Type": "application/json"}
             "expected the header Content-Type: application/json, got application/x-www-form-urlencoded",
         ),
         ({**JSON, "Content-Encoding": "gzip"}, "expected a body without Content-Encoding, got gzip"),
+        (
+            {**JSON, "Content-Encoding": "b" * 999},
+            f"expected a body without Content-Encoding, got {'b' * 40}",
+        ),
+        (
+            {"Content-Type": "a" * 999},
+            f"expected the header Content-Type: application/json, got {'a' * 40}",
+        ),
     ],
 )
 def test_a_body_of_another_kind(client: httpx.Client, headers: dict[str, str], message: str) -> None:
     reply = client.post("/v1/embed", content=GOOD, headers=headers)
     assert reply.status_code == 415
     assert reply.json() == {"error": {"type": "unsupported_media_type", "message": message}}
+
+
+def test_of_a_field_that_is_there_twice_the_last_counts() -> None:
+    """As nearly every parser has it (RFC 8259, section 4); also when the first is wrong."""
+    assert parse_json(b'{"inputs": 5, "inputs": ["a"], "inputs": ["b"]}', EmbedRequest).inputs == ["b"]
 
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "APPLICATION/JSON"])

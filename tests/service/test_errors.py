@@ -104,6 +104,12 @@ def test_an_unknown_path(client: httpx.Client) -> None:
     }
 
 
+def test_a_long_path_is_not_repeated(client: httpx.Client) -> None:
+    message = "expected a path that /docs lists, got GET a path of 5001 characters"
+    assert client.get("/" + "a" * 5000).json()["error"]["message"] == message
+    assert client.get("/" + "a" * 199).json()["error"]["message"].endswith("GET /" + "a" * 199)
+
+
 def test_a_wrong_method(client: httpx.Client) -> None:
     reply = client.get("/v1/embed")
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import httpx
+import pytest
 
 from service.metrics import Metrics
 from tests.service.conftest import serving_runtime, wait_until
@@ -103,3 +104,16 @@ def test_openmetrics_for_those_who_prefer_it(client: httpx.Client) -> None:
     page = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert page.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert page.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("version", ['"x"', "99999999999999999999.1", "", "a.b.c", "-1"])
+def test_a_version_that_nobody_knows_is_the_one_that_we_know(client: httpx.Client, version: str) -> None:
+    page = client.get("/metrics", headers={"Accept": f"application/openmetrics-text;version={version}"})
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+
+
+@pytest.mark.parametrize("accept", [";;;,,,", "text/plain;version=x;q=1e400", "*/*", "image/png"])
+def test_others_get_text(client: httpx.Client, accept: str) -> None:
+    page = client.get("/metrics", headers={"Accept": accept})
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

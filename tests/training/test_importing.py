@@ -18,6 +18,7 @@ from training import pipeline
 from training.__main__ import main
 from training.config import Config
 from training.importing import SENTENCES, changes, layers, write_checkpoint
+from training.probes.bundle import probe_bundle
 from training.workspace import Workspace
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -198,6 +199,8 @@ def test_it_is_not_trained_further_nor_measured_as_a_language_model(tiny: Config
     assert not (tmp_path / "run").exists()
     with refused:
         pipeline.evaluate(folder, {"en": [DATA / "corpus.en.txt"]})
+    with refused:
+        probe_bundle(folder, DATA, tmp_path / "report")
 
 
 def test_the_fixtures_carry_their_licences() -> None:

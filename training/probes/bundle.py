@@ -58,7 +58,14 @@ def probe_bundle(
 
 
 def open_bundle(bundle: Bundle, num_threads: int, precision: Precision) -> EncodedScorer:
-    """The layers and scores of the files that are served, through ONNX Runtime."""
+    """The layers and scores of the files that are served, through ONNX Runtime.
+
+    Raises ValueError for an imported model, which has no scores.
+    """
+    if not bundle.manifest.architecture.has_softmax:
+        raise ValueError(
+            f"{bundle.folder}: expected a model with a softmax, found one that was imported without"
+        )
     return EncodedScorer(
         SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE),
         Alphabet.load(bundle.folder / CHARACTERS_FILE),

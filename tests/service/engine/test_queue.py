@@ -7,7 +7,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.queue import Entry, TokenQueue
+from service.engine.queue import OLDEST_BATCHES, Entry, TokenQueue
 from service.work import Work
 from tests.service.gated_engine import LONG_S, Item
 
@@ -40,9 +40,25 @@ def test_what_is_put_back_is_as_old_as_what_comes_now() -> None:
     queue.add([document])
     assert queue.take() == [document]
     run_slice(document.item)
-    queue.put_back(document)
     queue.add([other])
+    queue.put_back(document)
     assert queue.take() == [other]  # longer, but the only one past its age
+
+
+def test_what_came_first_is_finished_before_all_is_begun() -> None:
+    queue = Waiting(batch_tokens=40, max_age_s=1)
+    requests = [[entry(length, age_s=100 - i) for length in (10, 20, 30, 40)] for i in range(50)]
+    for request in requests:
+        queue.add(request)
+    taken: list[Entry[Item, int]] = []
+    num_unfinished = []
+    while queue:
+        taken += queue.take()
+        gone = set(taken)
+        begun = [request for request in requests if gone.intersection(request)]
+        num_unfinished.append(sum(not gone.issuperset(request) for request in begun))
+    assert max(num_unfinished) <= OLDEST_BATCHES
+    assert len(taken) == 200
 
 
 def test_what_is_removed_counts_no_longer() -> None:

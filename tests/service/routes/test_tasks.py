@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from service.app import create_app
@@ -105,10 +106,52 @@ def test_a_head_of_another_size(client: httpx.Client, document: Any) -> None:
     assert error_of(reply) == (422, "invalid_request", "head")
 
 
-@pytest.mark.parametrize(("content", "type"), [(b"[]", "invalid_request"), (b"{", "malformed_body")])
-def test_bodies_that_are_no_documents(client: httpx.Client, content: bytes, type: str) -> None:
+def array(values: Any) -> dict[str, object]:
+    data = np.array(values, dtype="<f4")
+    return {"dtype": "float32", "shape": list(data.shape), "data": base64.b64encode(data.tobytes()).decode()}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"bias": array([0.0, np.nan])}, "head.bias.data"),
+        ({"bias": array([0.0, 0.0, 0.0])}, "head.bias.shape"),
+        ({"bias": [0.0, 0.0]}, "head.bias"),
+        ({"bias": {**array([0.0, 0.0]), "data": "not base64"}}, "head.bias.data"),
+        ({"bias": {**array([0.0, 0.0]), "shape": [1 << 40]}}, "head.bias.shape"),
+        ({"bias": {**array([0.0, 0.0]), "dtype": "float64"}}, "head.bias.dtype"),
+        ({"method": "centroid"}, "head.method"),
+    ],
+)
+def test_heads_that_are_refused(client: httpx.Client, document: Any, change: Any, where: str) -> None:
+    head = {**document["head"], **change}
+    reply = client.put("/v1/tasks/letters", json={**document, "head": head})
+    assert error_of(reply) == (422, "invalid_request", where)
+    assert client.get("/v1/tasks/letters").json() == document, "the task is as it was"
+
+
+def test_a_head_of_another_kind(client: httpx.Client, document: Any) -> None:
+    reply = client.put("/v1/tasks/letters", json={**document, "kind": "sense"})
+    assert error_of(reply) == (422, "invalid_request", "head.method")
+
+
+def test_a_document_that_is_too_large(target: StoreTarget) -> None:
+    with learning(target, max_task_bytes=200) as client:
+        reply = client.put("/v1/tasks/x", json={**MIX, "labels": ["a" * 200]})
+        assert error_of(reply) == (413, "body_too_large", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "refusal"),
+    [
+        (b'{"kind": "classify", "scalars": [NaN, 0, 0]}', (422, "invalid_request", "scalars[0]")),
+        (b"[]", (422, "invalid_request", None)),
+        (b"{", (422, "malformed_body", None)),
+    ],
+)
+def test_bodies_that_are_no_documents(client: httpx.Client, content: bytes, refusal: Any) -> None:
     reply = client.put("/v1/tasks/x", content=content, headers={"Content-Type": "application/json"})
-    assert error_of(reply) == (422, type, None)
+    assert error_of(reply) == refusal
 
 
 @pytest.mark.parametrize(

@@ -311,9 +311,8 @@ def test_postgresql_restarts_between_two_operations(postgresql_server: PostgreSQ
 def test_a_postgresql_that_hangs(postgresql_server: PostgreSQLServer) -> None:
     with closing(TaskStore(postgresql(postgresql_server.new_url()))) as store:
         store.put(new_task())
-        with postgresql_server.frozen():
-            with pytest.raises(StoreUnavailable):
-                asyncio.run(store.run(store.get, "배"))
+        with postgresql_server.frozen(), pytest.raises(StoreUnavailable):
+            asyncio.run(store.run(store.get, "배"))
         assert until_back(store) == ["배"]
         assert [thread.name for thread in threading.enumerate() if "Timer" in thread.name] == []
 
