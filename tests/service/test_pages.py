@@ -14,7 +14,10 @@ from service.pages import FOLDER, PLAYGROUND
     ("path", "expected"),
     [
         ("/docs", ["docs/swagger-ui.css", "data:,", "docs/swagger-ui.js", "docs/start.js"]),
-        ("/", ["playground/style.css", "data:,", "playground/chart.js", "playground/page.js", "#main", "docs"]),
+        (
+            "/",
+            ["playground/style.css", "data:,", "playground/chart.js", "playground/page.js", "#main", "docs"],
+        ),
     ],
 )
 def test_a_page_asks_only_this_server(client: httpx.Client, path: str, expected: list[str]) -> None:
