@@ -69,7 +69,12 @@ class FitJobs:
                 loop.call_soon_threadsafe(ended)
 
         threading.Thread(target=work, name="polyseme-fit", daemon=True).start()
-        await asyncio.wrap_future(begun)
+        try:
+            await asyncio.wrap_future(begun)
+        except Exception:
+            # Its thread is about to end; the next fit need not wait for that.
+            self._running.discard(running)
+            raise
 
     def check_room(self) -> None:
         """Raise ServiceError when as many run as may."""

@@ -87,7 +87,7 @@ def test_other_sources_are_refused(toml: str, message: str, tmp_path: Path) -> N
 
 
 def test_the_shipped_sources_are_well_formed() -> None:
-    path = Path(__file__).parents[3] / "training" / "configs" / "enko.sources.toml"
+    path = Path(__file__).parents[3] / "training" / "perplexity" / "enko.sources.toml"
     blocks = read_blocks(path)
     assert {name: sum(own.values()) for name, own in blocks.items()} == {
         "heldout.en.txt.xz": 117,
