@@ -37,8 +37,8 @@ class WordTokenizer:
     """Safe to call from several threads."""
 
     def __init__(self, max_characters: int) -> None:
-        """max_characters: of a word, that the network reads. The surface of a longer one ends there, so that
-        words which the network cannot tell apart are one."""
+        """max_characters: of a word, that the network reads at most. The surface of a longer one ends there:
+        words that differ only after it are one, and none is large to keep."""
         self._max_characters = max_characters
         self._token = _token_pattern()
 

@@ -48,12 +48,12 @@ class Memory:
             if self._held_bytes + num_bytes <= self._most_bytes:
                 self._held_bytes += num_bytes
                 return
-            held_bytes = self._held_bytes
-            wait_s = self._wait_s(held_bytes + num_bytes - self._most_bytes)
+            of_others = self._held_bytes - beside_bytes
+            wait_s = self._wait_s(of_others + of_request - self._most_bytes)
         raise ServiceError(
             ErrorType.memory_full,
-            f"expected at most {self._most_bytes - held_bytes} bytes of vectors and replies beside the "
-            f"{held_bytes} that other requests hold, got a request for up to {num_bytes}; "
+            f"expected at most {self._most_bytes - of_others} bytes of vectors and replies beside the "
+            f"{of_others} that other requests hold, got a request for up to {of_request}; "
             f"try again in {wait_s} s",
             headers={"Retry-After": str(wait_s)},
         )
@@ -63,10 +63,15 @@ class Memory:
         with self._lock:
             self._held_bytes -= num_bytes
             assert self._held_bytes >= 0
-            self._returns.append((time.monotonic(), num_bytes))
+            if self._held_bytes < self._most_bytes / 2:
+                # As much comes back as is asked for, which is no measure of how fast it can.
+                self._returns.clear()
+            else:
+                self._returns.append((time.monotonic(), num_bytes))
 
     def _wait_s(self, num_bytes: float) -> int:
-        """Return the whole seconds, 1 to MAX_WAIT_S, in which so much will come back, as it did lately."""
+        """Return the whole seconds, 1 to MAX_WAIT_S, in which so much will come back, as it did lately; 1
+        when that is not known."""
         returned_bytes = sum(returned for _, returned in self._returns)
         if not returned_bytes:
             return 1

@@ -125,7 +125,7 @@ def changes(exact: Bundle, rounded: Bundle, sentences: Sequence[str]) -> dict[st
         error_L += np.square(difference_LT2H).sum(axis=(1, 2))
         length_L += np.square(before_LT2H, dtype=np.float64).sum(axis=(1, 2))
         largest = max(largest, float(np.abs(difference_LT2H).max()))
-    shares_L = np.sqrt(error_L / length_L)
+    shares_L = np.sqrt(error_L / np.maximum(length_L, np.finfo(np.float64).tiny))  # a layer may be all 0
     names = [f"relative_error_{name}" for name in exact.manifest.layer_names]
     return {**dict(zip(names, shares_L.tolist(), strict=True)), "largest_change": largest}
 

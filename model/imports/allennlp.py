@@ -8,7 +8,9 @@ Letters: d character dim, F filters, P projection (our H and D), C cell, M chara
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -35,21 +37,21 @@ FORGET_BIAS = 1.0
 
 _DIRECTIONS = ("forward", "backward")
 
+# What h5py raises for a file that is damaged, or has values of a type that numpy has not.
+_READ_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
+
 
 def read_allennlp(options_path: Path, weights_path: Path) -> Checkpoint:
     """Raise CheckpointError for files that are not of this format, damaged, or not representable exactly."""
     options = Options.read(options_path)
-    architecture = _architecture(options, options_path)
+    architecture = _architecture(options)
     arrays = _read_arrays(weights_path, architecture)
-    try:
-        rows = ByteRows(architecture.max_characters or 0)
-    except ValueError as error:
-        raise CheckpointError(f"{options_path}: char_cnn.{error}") from error
+    rows = ByteRows(architecture.max_characters or 0)
     record = source_record("bilm-tf", [options_path, weights_path], arrays.values())
     return Checkpoint(architecture, _tensors(architecture, arrays), rows, None, record)
 
 
-def _architecture(options: Options, path: Path) -> Architecture:
+def _architecture(options: Options) -> Architecture:
     """The other fields of the file are about training: neither original reads them to compute vectors."""
     if "char_cnn" not in options:
         raise options.error(
@@ -72,7 +74,6 @@ def _architecture(options: Options, path: Path) -> Architecture:
     is_projected = cell_dim != projection_dim
     projection_clip = lstm.clip("proj_clip")
     return build_architecture(
-        path,
         num_layers=lstm.integer("n_layers"),
         hidden_dim=projection_dim,
         cell_dim=cell_dim if is_projected else None,
@@ -82,9 +83,9 @@ def _architecture(options: Options, path: Path) -> Architecture:
         character_dim=embedding.integer("dim"),
         num_characters=ByteRows.num_characters,
         filters=filters,
-        num_highways=cnn.integer("n_highway", default=0),
+        num_highways=cnn.integer("n_highway", least=0, default=0),
         activation=cnn.choice("activation", "relu", "tanh"),
-        max_characters=cnn.integer("max_characters_per_token"),
+        max_characters=cnn.max_characters("max_characters_per_token", filters),
         project_characters=sum(count for _, count in filters) != projection_dim,
     )
 
@@ -124,24 +125,46 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 def _read_arrays(path: Path, architecture: Architecture) -> dict[str, Floats]:
     """Return every dataset by name. Raises CheckpointError."""
+    with _readable(str(path)), h5py.File(path, "r") as file:
+        found = _datasets(file, path)
+        if architecture.num_layers == 1:
+            found = {_usual_name(name): dataset for name, dataset in found.items()}
+        shapes = _shapes(architecture)
+        check_keys(path, found, shapes, "dataset")
+        for name, shape in shapes.items():  # before gigabytes are read
+            with _readable(f"{path}: {name}"):
+                _check_dataset(path, name, found[name], shape)
+        arrays = {}
+        for name, shape in shapes.items():
+            with _readable(f"{path}: {name}"):
+                arrays[name] = check_values(path, name, found[name][()], shape)
+        return arrays
+
+
+@contextmanager
+def _readable(place: str) -> Iterator[None]:
+    """Turn what h5py raises for a damaged file into a CheckpointError; place: the file, and the dataset."""
     try:
-        with h5py.File(path, "r") as file:
-            found = _datasets(file, path)
-            if architecture.num_layers == 1:
-                found = {_usual_name(name): dataset for name, dataset in found.items()}
-            shapes = _shapes(architecture)
-            check_keys(path, found, shapes, "dataset")
-            for name, shape in shapes.items():  # before gigabytes are read
-                if found[name].shape != shape:
-                    raise CheckpointError(
-                        f"{path}: {name}: expected float32 {shape}, found {found[name].dtype} "
-                        f"{found[name].shape}"
-                    )
-            return {name: check_values(path, name, found[name][()], shape) for name, shape in shapes.items()}
+        yield
+    except CheckpointError:
+        raise
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: expected a file, found none") from error
-    except (OSError, RuntimeError) as error:  # what h5py raises for a file that is damaged
-        raise CheckpointError(f"{path}: expected a whole HDF5 file, found another: {error}") from error
+        raise CheckpointError(f"{place}: expected a file, found none") from error
+    except MemoryError as error:  # a few bytes can declare values without end
+        raise CheckpointError(f"{place}: expected what fits into memory, found more: {error}") from error
+    except _READ_ERRORS as error:
+        raise CheckpointError(f"{place}: expected a whole HDF5 file, found another: {error}") from error
+
+
+def _check_dataset(path: Path, name: str, dataset: h5py.Dataset, shape: tuple[int, ...]) -> None:
+    """Raise CheckpointError unless it has this shape, and values: HDF5 gives zeros for what was never
+    written."""
+    if dataset.shape != shape:
+        raise CheckpointError(
+            f"{path}: {name}: expected float32 {shape}, found {dataset.dtype} {dataset.shape}"
+        )
+    if dataset.id.get_storage_size() == 0:
+        raise CheckpointError(f"{path}: {name}: expected values, found none: only their shape was written")
 
 
 def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
@@ -152,7 +175,7 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
         if isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
                 raise CheckpointError(f"{path}: {name}: expected values in this file, found them in another")
-            found[name] = item
+            found[os.fsdecode(name)] = item  # h5py gives a name that is no UTF-8 as bytes
 
     file.visititems(collect)
     return found

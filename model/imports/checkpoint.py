@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.architecture import Architecture
-from model.elmo_characters import ByteRows, CodePointRows, WordIds
+from model.elmo_characters import NUM_MARKS, ByteRows, CodePointRows, WordIds
 from model.json_values import read_boolean, read_integer, read_list, read_number, read_string
+
+MOST = 100_000
+"""Of whatever an option counts: more is a mistake, and would be looked for one by one."""
 
 Floats = npt.NDArray[np.float32]
 Value = TypeVar("Value")
@@ -65,8 +69,14 @@ class Options:
     def section(self, name: str) -> Options:
         return Options(self._path, self._value(name), self._named(name))
 
-    def integer(self, name: str, default: int | None = None) -> int:
-        return default if default is not None and name not in self else self._read(read_integer, name)
+    def integer(self, name: str, *, least: int = 1, default: int | None = None) -> int:
+        """Return a count; the default, if there is one, stands for a missing field."""
+        if default is not None and name not in self:
+            return default
+        value = self._read(read_integer, name)
+        if not least <= value <= MOST:
+            raise self.error(name, f"expected an integer from {least} to {MOST}, got {value!r:.100}")
+        return value
 
     def boolean(self, name: str) -> bool:
         return self._read(read_boolean, name)
@@ -76,7 +86,12 @@ class Options:
 
     def clip(self, name: str) -> float | None:
         """Return a clip's value; null and a missing field mean none."""
-        return self._read(read_number, name) if self._values.get(name) is not None else None
+        if self._values.get(name) is None:
+            return None
+        value = self._read(read_number, name)
+        if not (math.isfinite(value) and value > 0):
+            raise self.error(name, f"expected a finite number above 0, got {value}")
+        return value
 
     def choice(self, name: str, *choices: Value) -> Value:
         found = self._value(name)
@@ -88,11 +103,18 @@ class Options:
     def filters(self, name: str) -> tuple[tuple[int, int], ...]:
         def pairs(name: str, value: object) -> tuple[tuple[int, int], ...]:
             rows = [read_list(name, row) for row in read_list(name, value)]
-            if any(len(row) != 2 for row in rows):
-                raise ValueError(f"{name}: expected [width, count] pairs, got {rows}")
+            if not rows or any(len(row) != 2 for row in rows):
+                raise ValueError(f"{name}: expected [width, count] pairs, got {rows!r:.100}")
             return tuple((read_integer(name, width), read_integer(name, count)) for width, count in rows)
 
-        return self._read(pairs, name)
+        found = self._read(pairs, name)
+        if wrong := [pair for pair in found if not all(1 <= each <= MOST for each in pair)]:
+            raise self.error(name, f"expected integers from 1 to {MOST}, got {wrong[0]!r:.100}")
+        return found
+
+    def max_characters(self, name: str, filters: Sequence[tuple[int, int]]) -> int:
+        """Return how long the row of a word is: it holds its marks and a character, and the widest filter."""
+        return self.integer(name, least=max(NUM_MARKS + 1, *(width for width, _ in filters)))
 
     def expect_only(self, *names: str) -> None:
         """Raise CheckpointError for a field that this format does not have: it may change the network."""
@@ -119,14 +141,9 @@ class Options:
             raise CheckpointError(f"{self._path}: {error}") from error
 
 
-def build_architecture(path: Path, **fields: Any) -> Architecture:
-    """Return the architecture that the options of a file say. Raises CheckpointError when there is none."""
-    try:
-        return Architecture(
-            cell="lstm", vocabulary_size=0, adaptive_cutoffs=(), adaptive_div_value=1.0, **fields
-        )
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+def build_architecture(**fields: Any) -> Architecture:
+    """Return the architecture of an imported model: of LSTMs, without a softmax. fields: checked options."""
+    return Architecture(cell="lstm", vocabulary_size=0, adaptive_cutoffs=(), adaptive_div_value=1.0, **fields)
 
 
 def check_keys(path: Path, found: Iterable[str], expected: Iterable[str], what: str) -> None:

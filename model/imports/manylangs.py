@@ -8,12 +8,14 @@ Letters: d character dim, F filters, P projection (our H and D), C cell, W word 
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from model.architecture import Architecture
@@ -53,6 +55,8 @@ USUAL: dict[str, Any] = {
 """What the published models were trained with. The file came with the program, not with the models, whose
 config.json names it by a path of the authors' machine."""
 
+_ID = re.compile("[0-9]{1,9}")  # no dictionary is longer, and Python reads no integer of 5,000 digits
+
 IDEOGRAPHIC_SPACE = "\u3000"
 
 # What torch.load raises for a file that it cannot or, with weights_only, will not read.
@@ -66,6 +70,8 @@ _LOAD_ERRORS = (
     KeyError,
     IndexError,
     OverflowError,
+    AssertionError,
+    OSError,
 )
 
 Listed = TypeVar("Listed")
@@ -77,8 +83,8 @@ def read_manylangs(folder: Path) -> Checkpoint:
     char_path, word_path = folder / "char.dic", folder / "word.dic"
     characters = _dictionary(char_path)
     embedder = options.section("token_embedder")
-    words = _dictionary(word_path) if embedder.integer("word_dim") > 0 else []
-    architecture = _architecture(options, path, len(characters), len(words))
+    words = _dictionary(word_path) if embedder.integer("word_dim", least=0) > 0 else []
+    architecture = _architecture(options, len(characters), len(words))
     max_characters = architecture.max_characters or 0
     rows = _listed(char_path, lambda: CodePointRows(characters, max_characters))
     word_ids = _listed(word_path, lambda: WordIds(words)) if words else None
@@ -109,7 +115,7 @@ def _options(folder: Path) -> tuple[Options, Path]:
     )
 
 
-def _architecture(options: Options, path: Path, num_characters: int, num_words: int) -> Architecture:
+def _architecture(options: Options, num_characters: int, num_words: int) -> Architecture:
     """The other fields of the file are about training."""
     encoder, embedder = options.section("encoder"), options.section("token_embedder")
     encoder.expect_only("name", "projection_dim", "cell_clip", "proj_clip", "dim", "n_layers")
@@ -118,8 +124,8 @@ def _architecture(options: Options, path: Path, num_characters: int, num_words: 
     )
     encoder.choice("name", "elmo")
     embedder.choice("name", "cnn")
+    filters = embedder.filters("filters")
     return build_architecture(
-        path,
         num_layers=encoder.integer("n_layers"),
         hidden_dim=encoder.integer("projection_dim"),
         cell_dim=encoder.integer("dim"),
@@ -127,12 +133,12 @@ def _architecture(options: Options, path: Path, num_characters: int, num_words: 
         projection_clip=encoder.clip("proj_clip"),
         character_dim=embedder.integer("char_dim"),
         num_characters=num_characters + 1,
-        filters=embedder.filters("filters"),
-        num_highways=embedder.integer("n_highway"),
+        filters=filters,
+        num_highways=embedder.integer("n_highway", least=0),
         activation=embedder.choice("activation", "relu", "tanh"),
-        max_characters=embedder.integer("max_characters_per_token"),
+        max_characters=embedder.max_characters("max_characters_per_token", filters),
         word_vocabulary_size=num_words,
-        word_dim=embedder.integer("word_dim"),
+        word_dim=embedder.integer("word_dim", least=0),
     )
 
 
@@ -145,12 +151,14 @@ def _dictionary(path: Path) -> list[str]:
     entries: dict[int, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         *before, digits = line.strip().split("\t")
-        if len(before) > 1 or not (digits.isascii() and digits.isdigit()):
+        if len(before) > 1 or not _ID.fullmatch(digits):
             raise CheckpointError(f"{path}: line {number}: expected TOKEN<tab>ID, found {line!r:.100}")
         # The program strips the line first, and then takes one field for the space that it has lost.
         token = before[0] if before else IDEOGRAPHIC_SPACE
         if entries.setdefault(int(digits), token) != token:
             raise CheckpointError(f"{path}: line {number}: expected each id once, found {digits} again")
+    if not entries:
+        raise CheckpointError(f"{path}: expected lines of TOKEN<tab>ID, found none")
     if out_of_range := [i for i in entries if i >= len(entries)]:
         raise CheckpointError(
             f"{path}: expected {len(entries)} ids from 0 to {len(entries) - 1}, found {max(out_of_range)}"
@@ -213,7 +221,8 @@ def _read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
-        reason = str(error).split("\n")[0]
+        # What torch says before and after the reason is about reading the file all the same.
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].split("\n")[0].split(". ")[0]
         raise CheckpointError(
             f"{path}: expected a dictionary of tensors and nothing else, all that is read of a pickle, found "
             f"another file ({type(error).__name__}: {reason:.300})"
@@ -224,7 +233,21 @@ def _read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
     if not is_state_dict:
         raise CheckpointError(f"{path}: expected a dictionary of tensors, found {type(found).__name__}")
     check_keys(path, found, shapes, "tensor")
-    return {name: check_values(path, name, found[name].numpy(), shape) for name, shape in shapes.items()}
+    return {
+        name: check_values(path, name, _numpy(path, name, found[name], shape), shape)
+        for name, shape in shapes.items()
+    }
+
+
+def _numpy(path: Path, name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Raise CheckpointError for a tensor that numpy cannot hold: of bfloat16, sparse, without values."""
+    try:
+        return tensor.numpy(force=True)
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(
+            f"{path}: {name}: expected float32 {shape}, found {tensor.dtype} {tuple(tensor.shape)} ({reason})"
+        ) from error
 
 
 def _token_tensors(architecture: Architecture, arrays: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -58,8 +58,11 @@ async def embeddings(request: Request) -> Response:
     check_dimensions(body.dimensions, embedder)
     texts, encoding = Texts.of("input", body.input), body.encoding_format or "float"
     value_bytes = JSON_NUMBER_BYTES if encoding == "float" else BASE64_VALUE_BYTES
-    reserve_reply(request, work, embedder, len(texts.texts), value_bytes)
-    encoded = await texts.encoded(request, embedder, mix, work)
+
+    def check(tokenized: Sequence[Tokenized]) -> None:
+        reserve_reply(request, work, embedder, len(tokenized), value_bytes)
+
+    encoded = await texts.encoded(request, embedder, mix, work, check)
     return await written(request, work, lambda: _reply(body.model, encoding, encoded), JSON)
 
 

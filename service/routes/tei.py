@@ -94,9 +94,12 @@ async def embed(request: Request) -> Response:
     body = await read_json(request, TEIEmbedRequest)
     embedder = _served(request)
     check_dimensions(body.dimensions, embedder)
+
+    def check(tokenized: Sequence[Tokenized]) -> None:
+        reserve_reply(request, work, embedder, len(tokenized), JSON_NUMBER_BYTES)
+
     texts = Texts.of("inputs", body.inputs)
-    reserve_reply(request, work, embedder, len(texts.texts), JSON_NUMBER_BYTES)
-    encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work)
+    encoded = await texts.encoded(request, embedder, average(embedder.num_layers), work, check)
 
     def reply() -> Pieces:
         vectors_BD = mean_vectors(encoded)

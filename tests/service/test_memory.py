@@ -52,8 +52,8 @@ def test_one_too_many_is_told_to_come_back() -> None:
     error = refusal(other, 31)
     assert (error.type.name, error.where, error.headers) == ("memory_full", None, {"Retry-After": "1"})
     assert error.message == (
-        "expected at most 30 bytes of vectors and replies beside the 70 that other requests hold, got a "
-        "request for up to 31; try again in 1 s"
+        "expected at most 40 bytes of vectors and replies beside the 60 that other requests hold, got a "
+        "request for up to 41; try again in 1 s"
     )
     assert memory.held_bytes == 70, "what the request has already, it keeps until its end"
     other.reserve(30)
@@ -80,6 +80,18 @@ def test_the_wait_follows_how_fast_memory_comes_back(monkeypatch: pytest.MonkeyP
     held.shrink(90)  # 10 bytes at 0 s, 10 at 2 s; asked at 4 s: 20 in 4 s
     held.shrink(80)
     assert refusal(Held(shared), 50).headers == {"Retry-After": "6"}
+
+
+def test_quiet_times_say_nothing_about_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = itertools.count(step=1000)
+    monkeypatch.setattr(memory.time, "monotonic", lambda: next(now_s))  # type: ignore[attr-defined]
+    shared = Memory(100)
+    for _ in range(3):
+        small = Held(shared)
+        small.reserve(40)
+        small.end()
+    Held(shared).reserve(100)
+    assert refusal(Held(shared), 50).headers == {"Retry-After": "1"}
 
 
 def test_the_wait_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,14 @@ def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_what_rounding_moves_of_a_network_that_gives_zeros_alone(tmp_path: Path) -> None:
+    source = random_allennlp()
+    for array in source.arrays.values():
+        array[:] = 0
+    bundle = write(read_allennlp(*source.write(tmp_path / "source")), tmp_path / "out", "float16")
+    assert set(bundle.manifest.rounding.values()) == {0.0}
+
+
 def test_sentences_without_a_word(tmp_path: Path) -> None:
     checkpoint = read_allennlp(*allennlp_fixture().arguments)
     with pytest.raises(ValueError, match=r"^sentences: expected at least one with a word, found none$"):

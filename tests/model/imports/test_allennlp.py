@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,9 +143,22 @@ def put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         (drop("lstm", "dim"), r"lstm\.dim: expected a value, found none$"),
         (put("64", "lstm", "dim"), r"lstm\.dim: expected an integer, got '64'$"),
         (put(True, "lstm", "n_layers"), r"lstm\.n_layers: expected an integer, got True$"),
-        (put(0, "lstm", "n_layers"), "num_layers: expected at least 1, got 0$"),
+        (put(0, "lstm", "n_layers"), r"lstm\.n_layers: expected an integer from 1 to 100000, got 0$"),
+        (put(10**9, "lstm", "n_layers"), r"lstm\.n_layers: expected an integer from 1 to 100000, got 10{9}$"),
+        (
+            put(-1, "char_cnn", "n_highway"),
+            r"char_cnn\.n_highway: expected an integer from 0 to 100000, got -1$",
+        ),
         (put("3", "lstm", "cell_clip"), r"lstm\.cell_clip: expected a number, got '3'$"),
-        (put(-1, "lstm", "cell_clip"), r"cell_clip: expected a finite number above 0, got -1\.0$"),
+        (put(-1, "lstm", "cell_clip"), r"lstm\.cell_clip: expected a finite number above 0, got -1\.0$"),
+        (
+            put(float("inf"), "lstm", "proj_clip"),
+            r"lstm\.proj_clip: expected a finite number above 0, got inf$",
+        ),
+        (
+            put(10**400, "lstm", "cell_clip"),
+            r"lstm\.cell_clip: expected a number that a float can hold, got 10{99}$",
+        ),
         (
             put(1, "lstm", "use_skip_connections"),
             r"lstm\.use_skip_connections: expected true or false, got 1$",
@@ -158,13 +172,21 @@ def put(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
         (put(263, "char_cnn", "n_characters"), r"char_cnn\.n_characters: expected 261 or 262, found 263$"),
         (
             put(2, "char_cnn", "max_characters_per_token"),
-            "max_characters: expected at least 3, the widest filter",
+            r"char_cnn\.max_characters_per_token: expected an integer from 3 to 100000, got 2$",
         ),
         (
             put([[1, 2, 3]], "char_cnn", "filters"),
             r"char_cnn\.filters: expected \[width, count\] pairs, got ",
         ),
-        (put([], "char_cnn", "filters"), "filters: expected one or more"),
+        (put([], "char_cnn", "filters"), r"char_cnn\.filters: expected \[width, count\] pairs, got \[\]$"),
+        (
+            put([[1, 3], [2, 0]], "char_cnn", "filters"),
+            r"char_cnn\.filters: expected integers from 1 to 100000, got \(2, 0\)$",
+        ),
+        (
+            put([[10, 3]], "char_cnn", "filters"),
+            r"char_cnn\.max_characters_per_token: expected an integer from 10 to 100000, got 9$",
+        ),
         (
             put({"dim": 4, "rows": 9}, "char_cnn", "embedding"),
             r"char_cnn\.embedding\.rows: expected one of dim",
@@ -263,6 +285,49 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
     data = weights.read_bytes()
     weights.write_bytes(data[: int(share * len(data))])
     with pytest.raises(CheckpointError, match=r"weights\.hdf5: expected a whole HDF5 file, found another: "):
+        read_allennlp(options, weights)
+
+
+def test_a_file_that_is_damaged_inside(tmp_path: Path) -> None:
+    """h5py's own errors are of many kinds: this one is a KeyError."""
+    options, weights = random_allennlp().write(tmp_path)
+    data = weights.read_bytes()
+    shape, larger = (struct.pack("<4Q", num_rows, 4, 261, 4) for num_rows in (261, 262))
+    assert data.count(shape) == 1
+    weights.write_bytes(data.replace(shape, larger))
+    with pytest.raises(CheckpointError, match=r"weights\.hdf5: expected a whole HDF5 file, found another: "):
+        read_allennlp(options, weights)
+
+
+def test_values_that_were_never_written(tmp_path: Path) -> None:
+    """HDF5 reads them as zeros, however many there are."""
+    source = random_allennlp()
+    del source.arrays["char_embed"]
+    options, weights = source.write(tmp_path)
+    with h5py.File(weights, "a") as file:
+        file.create_dataset("char_embed", (261, 4), "f4")
+    with pytest.raises(CheckpointError, match=r"char_embed: expected values, found none: only their shape "):
+        read_allennlp(options, weights)
+
+
+def test_values_of_a_type_that_numpy_has_not(tmp_path: Path) -> None:
+    source = random_allennlp()
+    del source.arrays["char_embed"]
+    options, weights = source.write(tmp_path)
+    with h5py.File(weights, "a") as file:
+        space = h5py.h5s.create_simple((3,))
+        h5py.h5d.create(file.id, b"char_embed", h5py.h5t.UNIX_D32LE, space)
+    with pytest.raises(
+        CheckpointError, match=r"hdf5: char_embed: expected a whole HDF5 file, found another: "
+    ):
+        read_allennlp(options, weights)
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    options, weights = random_allennlp(num_layers=1).write(tmp_path)
+    with h5py.File(weights, "a") as file:
+        h5py.h5d.create(file.id, b"\xff", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((2,)))
+    with pytest.raises(CheckpointError, match=r"hdf5: .: expected no dataset of this name, found one$"):
         read_allennlp(options, weights)
 
 

@@ -123,7 +123,18 @@ def test_another_configuration_must_be_there(tmp_path: Path) -> None:
     [
         ("encoder", "name", "lstm", r"encoder\.name: expected \"elmo\", found 'lstm'$"),
         ("token_embedder", "name", "lstm", r"token_embedder\.name: expected \"cnn\", found 'lstm'$"),
-        ("token_embedder", "char_dim", 0, "character_dim: expected at least 1, got 0$"),
+        (
+            "token_embedder",
+            "char_dim",
+            0,
+            r"token_embedder\.char_dim: expected an integer from 1 to 100000, got 0$",
+        ),
+        (
+            "token_embedder",
+            "max_characters_per_token",
+            2,
+            r"token_embedder\.max_characters_per_token: expected an integer from 3 to 100000, got 2$",
+        ),
         ("token_embedder", "word_dim", 6.0, r"token_embedder\.word_dim: expected an integer, got 6\.0$"),
         ("token_embedder", "activation", "elu", r"token_embedder\.activation: expected "),
         ("encoder", "peephole", True, r"encoder\.peephole: expected one of name, .*, found another option$"),
@@ -150,6 +161,9 @@ def test_a_missing_option(tmp_path: Path) -> None:
         (lambda text: text + "x\n", r"line \d+: expected TOKEN<tab>ID, found 'x'$"),
         (lambda text: text + "x\ty\t99\n", r"line \d+: expected TOKEN<tab>ID, found 'x\\ty\\t99'$"),
         (lambda text: text + "x\t-1\n", r"line \d+: expected TOKEN<tab>ID, found 'x\\t-1'$"),
+        (lambda text: text + f"x\t{'9' * 5000}\n", r"line \d+: expected TOKEN<tab>ID, found 'x\\t9{96}$"),
+        (lambda text: text + "\n", r"line \d+: expected TOKEN<tab>ID, found ''$"),
+        (lambda text: "", "expected lines of TOKEN<tab>ID, found none$"),
         (lambda text: text + "x\t0\n", r"line \d+: expected each id once, found 0 again$"),
         (lambda text: text + "x\t77\n", r"expected \d+ ids from 0 to \d+, found 77$"),
         (lambda text: text.replace("<eos>", "x"), r"\w+: expected <.*> among them, found no <eos>$"),
@@ -207,6 +221,47 @@ def test_a_wrong_tensor(tmp_path: Path, value: Any, message: str) -> None:
     assert_refused(tmp_path, "token_embedder.pkl", rf"projection\.bias: {message}")
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (torch.Tensor.bfloat16, r"torch\.bfloat16 \(8,\) \(Got unsupported ScalarType BFloat16\)$"),
+        (torch.Tensor.to_sparse, r"torch\.float32 \(8,\) \(can't convert Sparse layout tensor "),
+        (lambda tensor: tensor.to("meta"), r"torch\.float32 \(8,\) \(Cannot copy out of meta tensor"),
+    ],
+)
+def test_a_tensor_that_numpy_cannot_hold(
+    tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], found: str
+) -> None:
+    source = random_manylangs()
+    source.write(tmp_path)
+    tensors = {name: torch.from_numpy(array) for name, array in source.embedder.items()}
+    torch.save(
+        tensors | {"projection.bias": change(tensors["projection.bias"])}, tmp_path / "token_embedder.pkl"
+    )
+    message = rf"projection\.bias: expected float32 \(8,\), found {found}"
+    assert_refused(tmp_path, "token_embedder.pkl", message)
+
+
+def test_parameters_are_read_too(tmp_path: Path) -> None:
+    """With their gradient wanted, as they are in a module."""
+    source = random_manylangs()
+    expected = read(source, tmp_path).tensors
+    parameters = {name: torch.nn.Parameter(torch.from_numpy(a)) for name, a in source.encoder.items()}
+    torch.save(parameters, tmp_path / "encoder.pkl")
+    found = read_manylangs(tmp_path).tensors
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor)
+
+
+def test_a_pickle_that_is_damaged_inside(tmp_path: Path) -> None:
+    """The values are stored beside it, each under a number."""
+    path = random_manylangs().write(tmp_path) / "encoder.pkl"
+    data = path.read_bytes()
+    number = re.findall(rb"[0-9]{10,}", data)[0]
+    path.write_bytes(data.replace(number, b"0" * len(number), 1))
+    assert_refused(tmp_path, "encoder.pkl", r"expected a dictionary of tensors .* \(AssertionError: storage ")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_a_truncated_pickle(tmp_path: Path, share: float) -> None:
     path = random_manylangs().write(tmp_path) / "encoder.pkl"
@@ -234,6 +289,15 @@ def test_a_pickle_of_more_than_tensors_is_refused_and_not_run(
         path.write_bytes(pickle.dumps(Payload()))
     assert_refused(tmp_path, "encoder.pkl", "expected a dictionary of tensors and nothing else, ")
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_reason_is_told_and_not_how_to_read_it_all_the_same(tmp_path: Path) -> None:
+    path = random_manylangs().write(tmp_path) / "encoder.pkl"
+    torch.save(torch.nn.Linear(2, 2), path)
+    message = (
+        r"expected a .* \(UnpicklingError: Unsupported global: GLOBAL torch\.nn\.modules\.linear\.Linear was "
+    )
+    assert_refused(tmp_path, "encoder.pkl", message + r"not an allowed global by default\)$")
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, {1: torch.zeros(2)}])
