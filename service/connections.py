@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections import deque
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service import malformed
 from service.errors import ServiceError
@@ -48,6 +49,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reader_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0  # that have come since the parser last told of something complete
+        self._unanswered: deque[RequestResponseCycle] = deque()  # uvicorn tells only the last of a loss
         self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -79,6 +81,7 @@ class Connection(HttpToolsProtocol):
         if num_bytes > MAX_HEAD_BYTES:  # it has come at once
             raise malformed.too_long(MAX_HEAD_BYTES, len(self.url))
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
@@ -117,6 +120,9 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._stop_watching()
@@ -129,6 +135,12 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
         self._stop_watching()
 
+    def on_response_complete(self) -> None:
+        self._unanswered.popleft()
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():  # too little for uvicorn to wait for
+            self._watch_reader()
+
     def _watch_reader(self) -> None:
         self._stop_watching()
         waiting_bytes = self.transport.get_write_buffer_size()
@@ -138,7 +150,10 @@ class Connection(HttpToolsProtocol):
 
     def _check_reader(self, waiting_bytes: int) -> None:
         """waiting_bytes: of the reply, when the timer was set. While they wait none are added."""
-        if waiting_bytes - self.transport.get_write_buffer_size() < PROGRESS_BYTES:
+        left_bytes = self.transport.get_write_buffer_size()
+        if not left_bytes:
+            self._stop_watching()
+        elif waiting_bytes - left_bytes < PROGRESS_BYTES:
             self.transport.abort()
         else:
             self._watch_reader()

@@ -30,7 +30,9 @@ class OpenAIErrorDetail(BaseModel):
     """What went wrong, in OpenAI's terms."""
 
     message: str
-    type: str = Field(description="`invalid_request_error`, `server_error`, or for a full queue `tokens`.")
+    type: str = Field(
+        description="`invalid_request_error`, `server_error`, or `tokens` when the queue or memory is full."
+    )
     param: str | None = Field(description="The place in the request, as in `input[2]`; null for none.")
     code: str | None = Field(
         description="OpenAI's code where it has one, else the name of the error in this server; null for a "

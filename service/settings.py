@@ -174,7 +174,7 @@ class Settings:
         "clients have read them, as many as they can become. A request that does not fit beside the others "
         "gets 429, one that could never fit gets 413. The model and its batches come on top.",
         raising="more and larger replies at once, and slow readers; memory, up to this much",
-        lowering="bounds memory; under load more requests get 429, and a smaller one is the largest",
+        lowering="bounds memory; under load more requests get 429, and the largest ones always 413",
         least=1,
     )
     body_timeout_s: int = declare(

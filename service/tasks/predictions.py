@@ -12,6 +12,7 @@ from model.tasks.task import Task, predict, predict_senses
 from model.tokenizer import Tokenized
 from service.engine.backend import Floats
 from service.errors import ErrorType, ServiceError
+from service.replies.size import JSON_NUMBER_BYTES
 from service.tasks.examples import Item
 
 DIGITS = 6
@@ -73,7 +74,10 @@ BYTES_OF_A_PROBABILITY = 32
 
 def predictions_size(task: Task, num_rows: int, max_bytes: int) -> int:
     """Return about how many bytes a reply for so many rows has. Raises ServiceError above `max_bytes`."""
-    num_bytes = num_rows * max(len(task.labels), 1) * BYTES_OF_A_PROBABILITY
+    row_bytes = max(len(task.labels), 1) * BYTES_OF_A_PROBABILITY
+    if task.kind == "sense":  # a word that the task never saw gets its vector instead
+        row_bytes = max(row_bytes, (task.dimension or 0) * JSON_NUMBER_BYTES)
+    num_bytes = num_rows * row_bytes
     if num_bytes > max_bytes:
         message = (
             f"expected a reply of at most {max_bytes} bytes, got about {num_bytes} for {num_rows} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,10 +25,15 @@ from tests.service.postgresql_server import PostgreSQLServer
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[httpx.Client]:
-    """Run an application on a free port and yield a client of it."""
+def serving(app: FastAPI, send_buffer_bytes: int | None = None) -> Iterator[httpx.Client]:
+    """Run an application on a free port and yield a client of it.
+
+    send_buffer_bytes: of the kernel, for each connection; None for what it thinks right.
+    """
     server = Server(app, app.state.registry.settings)
     listening = bind("127.0.0.1", 0)
+    if send_buffer_bytes is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
 
     async def run() -> None:
         async with app.router.lifespan_context(app):

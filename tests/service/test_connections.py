@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from service.app import create_app
 from service.connections import MAX_HEAD_BYTES, without_upgrade
@@ -217,6 +217,52 @@ def test_a_reader_that_is_only_slow_gets_everything(large: tuple[httpx.Client, F
         while part := connection.recv(1024 * 1024):
             read += len(part)
     assert read > NUM_BYTES
+
+
+END_BYTES = 60_000
+"""Of a reply that uvicorn does not wait for, and the smallest buffers of the kernel do not hold."""
+
+
+@pytest.fixture
+def small_buffers() -> Iterator[httpx.Client]:
+    app = create_app(fake_settings(write_timeout_s=1), open_fake)
+    app.add_api_route("/end", lambda: Response(bytes(END_BYTES)))
+    with serving(app, send_buffer_bytes=4096) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def asked_for_the_end(client: httpx.Client, *headers: str) -> Iterator[socket.socket]:
+    with socket.socket() as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((client.base_url.host, client.base_url.port))
+        lines = ["GET /end HTTP/1.1", "Host: x", *headers, "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        yield connection
+
+
+@pytest.mark.parametrize("headers", [[], ["Connection: close"]], ids=["keep-alive", "close"])
+def test_the_end_of_a_reply_that_nobody_reads_is_dropped(
+    small_buffers: httpx.Client, headers: list[str]
+) -> None:
+    with asked_for_the_end(small_buffers, *headers) as connection:
+        connection.recv(1)
+        wait_until(lambda: not server_holds(connection))
+        assert 0 < len(received(connection)) < END_BYTES
+
+
+def test_a_connection_whose_reply_was_read_goes_on(small_buffers: httpx.Client) -> None:
+    with asked_for_the_end(small_buffers) as connection:
+        started = time.monotonic()
+        for _ in range(2):
+            content = b""
+            while len(content.partition(b"\r\n\r\n")[2]) < END_BYTES:
+                part = connection.recv(65536)
+                assert part, "the server closed the connection"
+                content += part
+            time.sleep(max(0.0, started + 1.2 - time.monotonic()))  # beyond the limit for readers
+            connection.sendall(b"GET /end HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
 @pytest.mark.parametrize("form", ["application/json", "application/vnd.apache.arrow.stream"])

@@ -105,6 +105,21 @@ def test_no_room_is_429_and_room_is_enough(path: str, body: dict[str, Any]) -> N
         assert server.client.post(path, json=body).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embed", {"inputs": ["a"] * 3}),
+        ("/v1/embeddings", {"model": "fake", "input": ["a"] * 3}),
+        ("/embed", {"inputs": ["a"] * 3}),
+    ],
+)
+def test_what_will_never_be_taken_is_not_told_to_come_back(path: str, body: dict[str, Any]) -> None:
+    with served(held_bytes=1000, max_inputs=2) as server:
+        server.memory.take(1000, 0)
+        assert server.client.post(path, json=body).status_code == 413
+        server.memory.give_back(1000)
+
+
 def test_one_that_could_never_fit_is_413() -> None:
     with served(held_bytes=1000) as server:
         reply = server.client.post("/v1/embed", json={"inputs": ["a"]})
@@ -159,6 +174,18 @@ def test_a_client_that_goes_while_it_waits_or_is_computed_for() -> None:
         leave(waiting)
         wait_until(lambda: server.memory.held_bytes == only_running)
         leave(running)
+        wait_until(lambda: server.memory.held_bytes == 0)
+        server.runtime.may_run.set()
+
+
+def test_a_client_that_goes_with_another_request_behind_the_first() -> None:
+    with served() as server:
+        server.runtime.may_run.clear()
+        connection = server.connect()
+        send(connection, *EMBED)
+        send(connection, *EMBED)
+        wait_until(server.runtime.running.is_set)
+        leave(connection)
         wait_until(lambda: server.memory.held_bytes == 0)
         server.runtime.may_run.set()
 
