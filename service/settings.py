@@ -109,7 +109,8 @@ class Settings:
     queue_tokens: int = declare(
         32768,
         "Most tokens waiting for the engine. A request that does not fit beside what waits gets 429, one "
-        "that could never fit gets 413.",
+        "that could never fit gets 413. Before it is known how many tokens a text has, 8 characters count as "
+        "one; requests of up to 10,000 characters do not wait for longer ones.",
         raising="longer bursts and larger requests are taken; the last in the queue waits longer, and a "
         "large reply takes more memory (11 kB a token as JSON with 1,024 dimensions)",
         lowering="overload is refused sooner, so what is accepted is answered sooner",

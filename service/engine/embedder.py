@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from model.tokenizer import Tokenized
@@ -28,6 +28,7 @@ from service.engine.sentences import (
     Scoring,
     Sentence,
 )
+from service.engine.text_lanes import TextLanes
 from service.errors import ErrorType, ServiceError
 from service.mixes import Mix
 from service.schemas import Text
@@ -48,9 +49,9 @@ class Embedder:
     """
 
     def __init__(
-        self, backend: Backend, settings: Settings, workers: Executor, observer: EngineObserver
+        self, backend: Backend, settings: Settings, texts: TextLanes, observer: EngineObserver
     ) -> None:
-        """workers: where a request's own computing runs, so that the event loop only waits."""
+        """texts: where a request is tokenised, so that the event loop only waits."""
         self.name = backend.name
         self.sha256 = backend.sha256
         self.dimension = backend.dimension
@@ -59,7 +60,7 @@ class Embedder:
         self.has_softmax = backend.has_softmax
         self.asked_s = float("-inf")  # time.monotonic() when work was last queued that is not background
         self._tokenizer = backend.tokenizer
-        self._workers = workers
+        self._texts = texts
         self._slice_tokens = settings.slice_tokens
         # A new engine after one was lost has a cache of its own, because the lost one may still write to its.
         # The network is the same: its sessions keep nothing between runs and may run side by side, and the
@@ -96,7 +97,9 @@ class Embedder:
 
     async def tokenize(self, inputs: Sequence[Text], request: Work, where: str = "inputs") -> list[Tokenized]:
         """Return every input's tokens, without the engine."""
-        return await self._on_a_worker(request, lambda: self._tokenize(inputs, request, where))
+        return await self._on_a_lane(
+            request, _num_characters(inputs), lambda: self._tokenize(inputs, request, where)
+        )
 
     async def encode(
         self,
@@ -172,7 +175,7 @@ class Embedder:
             work.held.reserve(position_bytes * _num_positions(tokenized))
             return tokenized, self._submit(list(map(sentence, tokenized)), work)
 
-        tokenized, futures = await self._on_a_worker(work, submit)
+        tokenized, futures = await self._on_a_lane(work, _num_characters(inputs), submit)
         results: list[Result] = await self._results(futures, work, where)
         return list(zip(tokenized, results, strict=True))
 
@@ -193,7 +196,8 @@ class Embedder:
         return tokenized
 
     async def _run(self, sentences: Sequence[Sentence[Result]], work: Work, where: str) -> list[Result]:
-        futures = await self._on_a_worker(work, lambda: self._submit(sentences, work))
+        # Tokenised already: there is nothing to do but to queue them.
+        futures = await self._on_a_lane(work, 0, lambda: self._submit(sentences, work))
         return await self._results(futures, work, where)
 
     def _submit(self, sentences: Sequence[Sentence[Result]], work: Work) -> list[Future[Result]]:
@@ -204,9 +208,8 @@ class Embedder:
         work.num_tokens += sum(sentence.num_tokens for sentence in sentences)
         return futures
 
-    async def _on_a_worker(self, work: Work, call: Callable[[], Result]) -> Result:
-        loop = asyncio.get_running_loop()
-        result: Result = await _wanted(loop.run_in_executor(self._workers, call), work)
+    async def _on_a_lane(self, work: Work, num_characters: int, call: Callable[[], Result]) -> Result:
+        result: Result = await _wanted(asyncio.wrap_future(self._texts.submit(num_characters, call)), work)
         return result
 
     async def _results(self, futures: Sequence[Future[Any]], work: Work, where: str) -> list[Any]:
@@ -214,6 +217,10 @@ class Embedder:
             await _wanted(_all_done(futures), work)
         work.releases(futures)  # it lives on until the reply has been sent
         return [_result(future, f"{where}[{i}]") for i, future in enumerate(futures)]
+
+
+def _num_characters(inputs: Sequence[Text]) -> int:
+    return sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in inputs)
 
 
 def _num_positions(tokenized: Sequence[Tokenized]) -> int:

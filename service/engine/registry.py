@@ -15,6 +15,7 @@ from service.engine.backend import Backend
 from service.engine.cpu import usable_cpus
 from service.engine.embedder import Embedder
 from service.engine.observer import EngineObserver, Unobserved
+from service.engine.text_lanes import TextLanes
 from service.errors import ErrorType, ServiceError
 from service.memory import Memory
 from service.settings import Settings
@@ -40,7 +41,7 @@ class Registry:
         # that write replies are others than those that tokenize: under overload hundreds of requests wait to
         # be tokenized, only to be refused, and what is computed already should not wait behind them.
         self.workers = ThreadPoolExecutor(self.num_threads, thread_name_prefix="polyseme-worker")
-        self.tokenizers = ThreadPoolExecutor(self.num_threads, thread_name_prefix="polyseme-tokenizer")
+        self.texts = TextLanes(self.num_threads, settings.queue_tokens)
         self._open_backend = open_backend
         self._observer_of = observer_of
         self._embedders: dict[str, Embedder] = {}
@@ -79,13 +80,13 @@ class Registry:
                     f"{folder}: expected another name than {show(backend.name)}: it is served already"
                 )
             observer = self._observer_of(backend.name)
-            self._embedders[backend.name] = Embedder(backend, self.settings, self.tokenizers, observer)
+            self._embedders[backend.name] = Embedder(backend, self.settings, self.texts, observer)
 
     def close(self) -> None:
         """Finish what waits, then end every thread."""
         for embedder in self._embedders.values():
             embedder.close()
-        self.tokenizers.shutdown()
+        self.texts.shutdown()
         self.workers.shutdown()
 
     def embedder(self, name: str | None) -> Embedder:

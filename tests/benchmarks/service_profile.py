@@ -102,7 +102,7 @@ class _Inside:
             case "event loop":
                 asyncio.run_coroutine_threadsafe(_called(function), self.loop).result()
             case "tokenizer":
-                self.registry.tokenizers.submit(function).result()
+                self.registry.texts.submit(0, function).result()
             case "writer of replies":
                 self.registry.workers.submit(function).result()
             case "engine":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from model.tokenizer import BOUNDARY_ID, Tokenized
 from service.engine.backend import Backend, open_backend
 from service.engine.embedder import Embedder
 from service.engine.observer import Unobserved
+from service.engine.text_lanes import TextLanes
 from service.mixes import Mix
 from service.work import Work
 from tests.patience import PATIENCE_S
@@ -48,20 +48,20 @@ class Tiny:
     def __init__(self, bundle: Bundle) -> None:
         self.backend: Backend = open_backend(bundle.folder, 1, "float32")
         self.torch: BiLM = load_model(bundle).double()
-        self.workers = ThreadPoolExecutor(1)
+        self.texts = TextLanes(1, 32768)
         self.embedders: dict[int, Embedder] = {}
         self.alone: dict[tuple[str, str], tuple[Tokenized, list[Any]]] = {}  # by text and kind
 
     def embedder(self, slice_tokens: int) -> Embedder:
         if slice_tokens not in self.embedders:
             settings = fake_settings(slice_tokens=slice_tokens, cache_tokens=50)
-            self.embedders[slice_tokens] = Embedder(self.backend, settings, self.workers, Unobserved())
+            self.embedders[slice_tokens] = Embedder(self.backend, settings, self.texts, Unobserved())
         return self.embedders[slice_tokens]
 
     def close(self) -> None:
         for embedder in self.embedders.values():
             embedder.close()
-        self.workers.shutdown()
+        self.texts.shutdown()
 
 
 @pytest.fixture(scope="module")

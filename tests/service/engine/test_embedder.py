@@ -7,7 +7,6 @@ import gc
 import time
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from service.engine.embedder import Embedder
+from service.engine.text_lanes import TextLanes
 from service.errors import ServiceError
 from service.mixes import Mix
 from service.work import Work
@@ -33,14 +33,14 @@ class Model:
     def __init__(self, runtime: FakeRuntime, **changes: object) -> None:
         self.runtime = runtime
         self.notes = Notes()
-        self.workers = ThreadPoolExecutor(2)
+        self.texts = TextLanes(2, 32768)
         settings = fake_settings(**{"stall_ms": 60_000, "hang_ms": 60_000, **changes})
-        self.embedder = Embedder(fake_backend(runtime=runtime), settings, self.workers, self.notes)
+        self.embedder = Embedder(fake_backend(runtime=runtime), settings, self.texts, self.notes)
 
     def close(self) -> None:
         self.runtime.may_run.set()
         self.embedder.close()
-        self.workers.shutdown()
+        self.texts.shutdown()
 
 
 @pytest.fixture

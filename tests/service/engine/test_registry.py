@@ -72,6 +72,6 @@ def test_workers_share_the_cpus() -> None:
 def test_a_reply_does_not_wait_behind_texts_that_are_tokenized(registry: Registry) -> None:
     """Under overload most of these are only to be refused."""
     written = threading.Event()
-    tokenizing = registry.tokenizers.submit(written.wait, 30)
+    tokenizing = registry.texts.submit(1, lambda: written.wait(30))
     registry.workers.submit(written.set).result(timeout=10)
     assert tokenizing.result()
