@@ -28,6 +28,8 @@ MAX_HEAD_BYTES = 64 * 1024
 """Of a request's headers that are not complete, or of the trailers after its body. The parser keeps them all,
 and copies a header that is not complete again with every part that comes."""
 
+MAX_UNANSWERED = 16
+"""Requests of one connection beside which it is still read; the next ones stay with the client."""
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
@@ -82,6 +84,10 @@ class Connection(HttpToolsProtocol):
             raise malformed.too_long(MAX_HEAD_BYTES, len(self.url))
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
+        if len(self._unanswered) <= MAX_UNANSWERED:
+            # uvicorn stops reading when a request comes before the last one's reply, and then does not see
+            # that the client has gone.
+            self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0

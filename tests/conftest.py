@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -15,3 +16,8 @@ settings.load_profile("polyseme")
 # gain nothing from more threads, and processes that run side by side wait for each other's.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# What a shell starts in the background, or under nohup, ignores these signals, and so does all that it
+# starts. Tests send them, and are to mean the same there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)

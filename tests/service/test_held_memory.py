@@ -178,13 +178,18 @@ def test_a_client_that_goes_while_it_waits_or_is_computed_for() -> None:
         server.runtime.may_run.set()
 
 
-def test_a_client_that_goes_with_another_request_behind_the_first() -> None:
+@pytest.mark.parametrize("later", [False, True], ids=["together", "later"])
+def test_a_client_that_goes_with_another_request_behind_the_first(later: bool) -> None:
     with served() as server:
         server.runtime.may_run.clear()
         connection = server.connect()
         send(connection, *EMBED)
-        send(connection, *EMBED)
+        if not later:
+            send(connection, *EMBED)
         wait_until(server.runtime.running.is_set)
+        if later:
+            send(connection, *EMBED)
+            assert server.client.get("/livez").status_code == 200  # by then the server has read it
         leave(connection)
         wait_until(lambda: server.memory.held_bytes == 0)
         server.runtime.may_run.set()
