@@ -89,11 +89,19 @@ def metrics_folder(server: ServerProcess) -> Path:
     return Path(found[1])
 
 
+def num_embedded(client: httpx.Client) -> float:
+    """What the workers together have counted. A request counts once its reply is out, a moment after that is
+    read."""
+    page = ask_alone(client.base_url, "/metrics").text
+    return value(page, 'polyseme_requests_total{method="POST",route="/v1/embed",status="200"}')
+
+
 def test_a_killed_worker_is_replaced_and_its_counts_stay(two: tuple[ServerProcess, httpx.Client]) -> None:
     server, client = two
     for _ in range(10):
         assert ask_alone(client.base_url).status_code == 200
     client.close()
+    wait_until(lambda: num_embedded(client) == 10)
     before = workers_of(server)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
@@ -103,8 +111,7 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(two: tuple[ServerProces
     replaced = server.wait_for(r"INFO polyseme: worker (\d+) serves$")
     after = workers_of(server)
     assert after == before - {victim} | {int(replaced[1])}
-    page = ask_alone(client.base_url, "/metrics").text
-    assert value(page, 'polyseme_requests_total{method="POST",route="/v1/embed",status="200"}') == 11
+    wait_until(lambda: num_embedded(client) == 11)
     assert list(metrics_folder(server).glob(f"gauge_live*_{victim}.db")) == []
     ends_in_order(server, signal.SIGINT)
 
