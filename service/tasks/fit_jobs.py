@@ -71,7 +71,7 @@ class FitJobs:
         threading.Thread(target=work, name="polyseme-fit", daemon=True).start()
         try:
             await asyncio.wrap_future(begun)
-        except Exception:
+        except ServiceError:
             # Its thread is about to end; the next fit need not wait for that.
             self._running.discard(running)
             raise
