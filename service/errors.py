@@ -56,7 +56,7 @@ class ErrorType(Enum):
     too_many_tokens = 413, "the request has more tokens than the server's queue can ever hold"
     reply_too_large = 413, "the reply would have more bytes than the server sends at once"
     too_many_fits = 429, "as many tasks are being learned as the server learns at once; try again later"
-    queue_full = 429, "too many tokens are waiting already; try again after `Retry-After` seconds"
+    queue_full = 429, "too much text is waiting already; try again after `Retry-After` seconds"
     memory_full = 429, "vectors and replies hold too much memory; try again after `Retry-After` seconds"
     not_ready = 503, "the server is starting, stopping, or has lost its engine"
     store_unavailable = 503, "the store of tasks cannot be asked; requests that name no task are answered"

@@ -19,7 +19,7 @@ from service.engine.embedder import Embedder
 from service.engine.registry import Registry
 from service.engine.sentences import NUM_BOUNDARIES
 from service.error_formats import TEI
-from service.errors import ErrorType, ServiceError, documented
+from service.errors import ENGINE_ERRORS, ErrorType, ServiceError, documented
 from service.foreign_texts import Texts, check_dimensions, mean_vectors, reserve_reply, visible_vectors
 from service.mixes import average
 from service.openapi import json_body
@@ -44,21 +44,9 @@ from service.work import Work
 
 router = APIRouter(tags=["TEI"])
 
-_TEXT_ERRORS = (
-    ErrorType.malformed_body,
-    ErrorType.invalid_request,
-    ErrorType.unsupported_media_type,
-    ErrorType.body_too_large,
-    ErrorType.too_many_inputs,
-    ErrorType.input_too_long,
-    ErrorType.too_many_tokens,
-    ErrorType.reply_too_large,
-    ErrorType.memory_full,
-    ErrorType.internal_error,
-    ErrorType.not_ready,
-    ErrorType.deadline_exceeded,
-)
-_ENGINE_ERRORS = (*_TEXT_ERRORS, ErrorType.queue_full, ErrorType.engine_failed)
+# TEI's requests name no model.
+_ENGINE_ERRORS = [error for error in ENGINE_ERRORS if error is not ErrorType.unknown_model]
+_TEXT_ERRORS = [error for error in _ENGINE_ERRORS if error is not ErrorType.engine_failed]
 TOKENIZE_ERRORS = documented(*_TEXT_ERRORS, ErrorType.no_softmax, told=TEI)
 ERRORS = documented(*_ENGINE_ERRORS, told=TEI)
 
