@@ -29,7 +29,7 @@ from model.tasks.examples import (
     num_groups_of_each,
 )
 from model.tasks.head import LinearHead, SenseHead
-from model.tasks.judge import Setting, judge, majority_scored
+from model.tasks.judge import judge, majority_scored
 from model.tasks.logistic import (
     FIRST_SPREAD,
     Chosen,
@@ -44,7 +44,7 @@ from model.tasks.logistic import (
 )
 from model.tasks.moments import Doubles, Moments, measure, unit_gamma
 from model.tasks.objective import Leash, Map, Objective
-from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, layer_name
+from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, Setting, layer_name
 from model.tasks.sense import fit_senses
 from model.tasks.split import split_examples
 from model.tasks.statistics import chance_of_lower_loss

@@ -6,7 +6,7 @@ Shape letters: N held-out examples, L layers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -27,10 +27,9 @@ from model.tasks.report import (
     AgainstLayer,
     AgainstMajority,
     Calibration,
-    HeldOut,
-    Method,
     Report,
     Row,
+    Setting,
     layer_name,
 )
 from model.tasks.statistics import (
@@ -41,21 +40,6 @@ from model.tasks.statistics import (
     macro_recall,
     wilson_interval,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a report says that does not come from held-out scores; as in `Report`."""
-
-    num_examples: int
-    num_unjudged: int
-    held_out: HeldOut
-    label_counts: dict[str, int]
-    never_held_out: tuple[str, ...]
-    method: Method
-    regularisation: float
-    weights: tuple[float, ...]
-    gamma: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +90,8 @@ def judge(
     calibration = _calibration(scored[LEARNED].chosen, learned.probabilities_NK)
     rows = tuple(each.row for each in judged.values())
     return Report(
-        num_examples=setting.num_examples,
+        **{field.name: getattr(setting, field.name) for field in fields(Setting)},
         num_held_out=len(classes_N),
-        num_unjudged=setting.num_unjudged,
-        held_out=setting.held_out,
-        label_counts=setting.label_counts,
-        never_held_out=setting.never_held_out,
-        method=setting.method,
-        regularisation=setting.regularisation,
-        weights=setting.weights,
-        gamma=setting.gamma,
         rows=rows,
         calibration=calibration,
         against_majority=against_majority,

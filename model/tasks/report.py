@@ -7,6 +7,7 @@ table show each half of them in the setting that the other half chose. Shape let
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
 from typing import Any, Literal
 
 from model.tasks.calibration import NUM_BINS
@@ -88,8 +89,10 @@ class AgainstLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """held_out: "folds" (each example once, the others fitted), "split" (a fifth of them) or "dev" (the
+class Setting:
+    """What a report says that does not come from held-out scores.
+
+    held_out: "folds" (each example once, the others fitted), "split" (a fifth of them) or "dev" (the
     caller's). label_counts: examples of each label. never_held_out: labels whose examples are all in one
     group, so that nothing could be said about them. num_unjudged: examples held out whose word was never seen
     (`sense` with dev).
@@ -100,7 +103,6 @@ class Report:
     """
 
     num_examples: int
-    num_held_out: int
     num_unjudged: int
     held_out: HeldOut
     label_counts: dict[str, int]
@@ -109,6 +111,13 @@ class Report:
     regularisation: float
     weights: tuple[float, ...]
     gamma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Setting):
+    """How well the learned mix does, beside chance, the majority class, each layer and the equal mix."""
+
+    num_held_out: int
     rows: tuple[Row, ...]
     calibration: Calibration
     against_majority: AgainstMajority
@@ -131,7 +140,7 @@ class Report:
     @classmethod
     def from_document(cls, fields: Fields) -> Report:
         """Raise ValueError naming the field that is not as `to_document` writes it."""
-        fields.only(*cls.__slots__)
+        fields.only(*(field.name for field in fields_of(cls)))
         counts = fields.inner("label_counts")
         return cls(
             num_examples=fields.count("num_examples"),

@@ -18,9 +18,9 @@ from model.scalar_mix import softmax_weights
 from model.tasks.calibration import Candidates, Scored, cross_fitted, fit_temperature, log_losses, pooled
 from model.tasks.examples import Examples, Floats, Integers, held_out_name, num_groups_of_each
 from model.tasks.head import SenseHead, SenseMethod
-from model.tasks.judge import Setting, judge, majority_scored
+from model.tasks.judge import judge, majority_scored
 from model.tasks.moments import Doubles, chunks, measure, unit_gamma
-from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, layer_name
+from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, Setting, layer_name
 from model.tasks.sense_heads import SHRINKAGES, SenseScorer, SenseStatistics
 from model.tasks.sense_mix import Products, learn_mix
 from model.tasks.sense_words import Inventory

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.tasks.calibration import Candidates, Integers, Scored
-from model.tasks.judge import Setting, judge, majority_scored
-from model.tasks.report import Report
+from model.tasks.judge import judge, majority_scored
+from model.tasks.report import Report, Setting
 
 SETTING = Setting(
     num_examples=500,

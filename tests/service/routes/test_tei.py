@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,23 @@ def test_a_full_queue(runtime: FakeRuntime) -> None:
         assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
         assert reply.json()["error_type"] == "Overloaded"
         assert (len(running.result(PATIENCE_S)), len(waiting.result(PATIENCE_S))) == (1, 1)
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/embed"])
+def test_texts_that_wait_to_be_tokenised(path: str) -> None:
+    app = create_app(fake_settings(queue_tokens=10), open_fake)
+    may_end = threading.Event()
+    with serving(app) as client:
+        app.state.registry.texts.submit(80, lambda: may_end.wait(PATIENCE_S))
+        reply = client.post(path, json={"inputs": "a"})
+        may_end.set()
+        assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
+        assert reply.json() == {
+            "error": "expected room for 1 characters, "
+            "got a server where 80 wait to be tokenised, of 80 that may",
+            "error_type": "Overloaded",
+        }
+        assert client.get("/openapi.json").json()["paths"][path]["post"]["responses"]["429"]
 
 
 def test_a_model_that_fails(runtime: FakeRuntime) -> None:
