@@ -50,8 +50,8 @@ class Architecture:
     activation: Activation = "relu"  # of the convolutions, after the maximum
     max_characters: int | None = None  # M: rows have M ids, all of them read; None: padding is not read
     project_characters: bool = True  # False: F = D, and the last highway's output is the token vector
-    word_vocabulary_size: int = 0
-    word_dim: int = 0  # W: a vector of the word, laid before its filters ahead of the projection
+    word_vocabulary_size: int = 0  # of a network that is trained here: 0, or V
+    word_dim: int = 0  # W: a vector of the word or piece, laid before its filters ahead of the projection
 
     def __post_init__(self) -> None:
         for name, choices in (("cell", get_args(Cell)), ("activation", get_args(Activation))):
@@ -159,6 +159,8 @@ class Architecture:
     def check_trainable(self) -> None:
         """Raise ValueError for a network that is not one of those that are trained here."""
         beyond = [*self._beyond_training, *(["vocabulary_size"] if not self.has_softmax else [])]
+        if self.word_vocabulary_size == self.vocabulary_size:  # the pieces, which both number alike
+            beyond = [name for name in beyond if name not in ("word_vocabulary_size", "word_dim")]
         if beyond:
             found = ", ".join(f"{name} = {getattr(self, name)}" for name in beyond)
             raise ValueError(

@@ -62,6 +62,9 @@ class BiLM(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.char_cnn = CharCNN(architecture)
+        self.word_embedding: nn.Embedding | None = None
+        if architecture.word_dim:
+            self.word_embedding = nn.Embedding(architecture.word_vocabulary_size, architecture.word_dim)
         self.forward_layers = self._stack()
         self.backward_layers = self._stack()
         self.softmax = build_softmax(architecture)
@@ -70,6 +73,12 @@ class BiLM(nn.Module):
         hidden_dim = self.architecture.hidden_dim
         cell = _CELLS[self.architecture.cell]
         return nn.ModuleList(cell(hidden_dim, hidden_dim) for _ in range(self.architecture.num_layers))
+
+    def token_vectors(self, char_ids_NC: Tensor, piece_ids_N: Tensor | None) -> Tensor:
+        """Return layer 0 (N, D). piece_ids_N: in [0, V), read where pieces have vectors of their own."""
+        pieces_NW = self.word_embedding(piece_ids_N) if self.word_embedding is not None else None
+        vectors_ND: Tensor = self.char_cnn(char_ids_NC, pieces_NW)
+        return vectors_ND
 
     @property
     def directions(self) -> tuple[nn.ModuleList, nn.ModuleList]:

@@ -69,7 +69,8 @@ class Manifest:
         """What a bundle of this model cannot do without."""
         asked = {
             TOKENIZER_FILE: self.tokenizer == "sentencepiece",
-            WORDS_FILE: self.architecture.word_dim > 0,
+            # A trained network's words are the tokenizer's pieces.
+            WORDS_FILE: self.architecture.word_dim > 0 and self.tokenizer == "words",
             LM_HEADS_FILE: self.architecture.has_softmax,
         }
         return [*REQUIRED_FILES, *(name for name, is_needed in asked.items() if is_needed)]

@@ -1,6 +1,7 @@
 """The character CNN: a token's characters become its vector (layer 0).
 
-Shape letters: N tokens in a row, C characters, E character dim, F filters, D token-vector dim.
+Shape letters: N tokens in a row, C characters, E character dim, F filters, W dim of a piece's
+own vector, D token-vector dim.
 Source: Kim et al. 2016 (arXiv:1508.06615); filters and highway layers as in Peters et al. 2018
 (arXiv:1802.05365).
 """
@@ -47,13 +48,14 @@ class CharCNN(nn.Module):
         )
         num_filters = architecture.num_filters
         self.highways = nn.ModuleList(Highway(num_filters) for _ in range(architecture.num_highways))
-        self.projection = nn.Linear(num_filters, architecture.hidden_dim)
+        self.projection = nn.Linear(architecture.projection_inputs, architecture.hidden_dim)
 
-    def forward(self, char_ids_NC: Tensor) -> Tensor:
+    def forward(self, char_ids_NC: Tensor, pieces_NW: Tensor | None = None) -> Tensor:
         """Return (N, D); tokens made only of padding are exactly 0.
 
         char_ids_NC: int in [0, num_characters), 0 = padding, all of it on the right. C does not matter: every
         filter also sees one window of padding alone, so further padding cannot change the maximum.
+        pieces_NW: the tokens' own vectors, if pieces have them.
         """
         e_NEC = self.character_embedding(char_ids_NC).transpose(1, 2)
         pooled = []
@@ -67,6 +69,8 @@ class CharCNN(nn.Module):
         x_NF = torch.cat(pooled, dim=1)
         for highway in self.highways:
             x_NF = highway(x_NF)
+        if pieces_NW is not None:
+            x_NF = torch.cat([pieces_NW.to(x_NF.dtype), x_NF], dim=1)
         has_characters_N1 = (char_ids_NC != PADDING).any(dim=1, keepdim=True)
         vectors_ND: Tensor = self.projection(x_NF) * has_characters_N1
         return vectors_ND

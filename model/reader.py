@@ -23,6 +23,7 @@ from model.elmo_characters import (
 )
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE, WORDS_FILE
 from model.json_values import read_integer, read_list, read_string
+from model.piece_ids import PieceIds
 from model.tokenizer import SentencePieceTokenizer
 from model.word_tokenizer import WordTokenizer
 
@@ -31,7 +32,7 @@ from model.word_tokenizer import WordTokenizer
 class Reader:
     tokenizer: SentencePieceTokenizer | WordTokenizer
     alphabet: Alphabet | ByteRows | CodePointRows
-    words: WordIds | None  # None: a token's vector depends on its characters alone
+    words: WordIds | PieceIds | None  # None: a token's vector depends on its characters alone
 
 
 def open_reader(bundle: Bundle) -> Reader:
@@ -47,7 +48,8 @@ def open_reader(bundle: Bundle) -> Reader:
         pieces = f"{TOKENIZER_FILE}: pieces"
         sizes.append((pieces, architecture.vocabulary_size, tokenizer.vocabulary_size))
     if reader.words is not None:
-        sizes.append((f"{WORDS_FILE}: words", architecture.word_vocabulary_size, reader.words.num_words))
+        file = WORDS_FILE if isinstance(reader.words, WordIds) else TOKENIZER_FILE
+        sizes.append((f"{file}: words", architecture.word_vocabulary_size, reader.words.num_words))
     for what, expected, found in sizes:
         if found != expected:
             raise BundleError(
@@ -66,7 +68,8 @@ def _open(bundle: Bundle) -> Reader:
     folder, architecture = bundle.folder, bundle.manifest.architecture
     if bundle.manifest.tokenizer == "sentencepiece":
         tokenizer = SentencePieceTokenizer(folder / TOKENIZER_FILE)
-        return Reader(tokenizer, Alphabet.load(folder / CHARACTERS_FILE), None)
+        pieces = PieceIds(tokenizer.pieces()) if architecture.word_dim else None
+        return Reader(tokenizer, Alphabet.load(folder / CHARACTERS_FILE), pieces)
     rows = load_rows(folder / CHARACTERS_FILE)
     words = load_words(folder / WORDS_FILE) if architecture.word_dim else None
     return Reader(WordTokenizer(rows.max_characters - NUM_MARKS), rows, words)

@@ -60,6 +60,7 @@ class ModelConfig:
     num_highways: int
     adaptive_cutoffs: tuple[int, ...] = ()
     adaptive_div_value: float = 4.0
+    word_dim: int = 0  # of a vector that each piece has of its own, beside its characters; 0: none
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ class Config:
             vocabulary_size=vocabulary_size,
             adaptive_cutoffs=model.adaptive_cutoffs,
             adaptive_div_value=model.adaptive_div_value,
+            word_vocabulary_size=vocabulary_size if model.word_dim else 0,
+            word_dim=model.word_dim,
         )
 
 
@@ -136,6 +139,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.hidden_dim": (1, 100_000),
     "model.character_dim": (1, 100_000),
     "model.num_highways": (0, 100),
+    "model.word_dim": (0, 100_000),
     "tokenizer.vocabulary_size": (8, 1_000_000),  # of so many candidates SentencePiece chooses its pieces
     "tokenizer.sample_bytes": (1, _MANY),
     "tokenizer.character_coverage": (0.98, 1.0),  # SentencePiece's own limits
@@ -172,11 +176,16 @@ def _check(config: Config) -> None:
         config.architecture(num_characters=2, vocabulary_size=config.tokenizer.vocabulary_size)
     except ValueError as error:
         raise ValueError(f"model.{error}") from error
-    if not config.bundle.name or "/" in config.bundle.name:
-        raise ValueError(f"bundle.name: expected a plain name, got {config.bundle.name!r}")
+    check_name(config.bundle.name, "bundle.name")
     languages = config.bundle.languages
     if not languages or not all(languages) or len(set(languages)) < len(languages):
         raise ValueError(f"bundle.languages: expected one or more, each once, got {list(languages)}")
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise ValueError unless a bundle may be called so: it becomes a folder, and stands in requests."""
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        raise ValueError(f"{where}: expected a plain name, got {name!r}")
 
 
 def _parse(kind: Any, value: Any, where: str) -> Any:

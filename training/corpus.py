@@ -23,6 +23,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from model.characters import Alphabet
+from model.piece_ids import PieceIds
 from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID, SentencePieceTokenizer
 
 SUFFIXES = (".txt", ".txt.gz", ".txt.xz")
@@ -227,7 +228,7 @@ class _Packer:
 
 
 class CharacterTable:
-    """The characters of every surface of a corpus, by token id."""
+    """What the network reads of every surface of a corpus, by token id."""
 
     def __init__(
         self, alphabet: Alphabet, tokenizer: SentencePieceTokenizer, unknown_surfaces: Sequence[str]
@@ -239,6 +240,10 @@ class CharacterTable:
             for row in alphabet.encode(surfaces[start : start + 4096])
         ]
         rows[BOUNDARY_ID] = alphabet.boundary_row()
+        pieces = PieceIds(tokenizer.pieces())
+        self.piece_ids = pieces.encode([*tokenizer.pieces(), *unknown_surfaces])
+        """int32 (all surfaces): which vector of its own each has, found as the served model finds it."""
+        self.piece_ids[BOUNDARY_ID] = BOUNDARY_ID
         self.lengths = np.array([len(row) for row in rows], dtype=np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
         self._flat = np.concatenate(rows)

@@ -131,8 +131,14 @@ def _encode_distinct(
     distinct_N = distinct_N[np.argsort(characters.lengths[distinct_N], kind="stable")]
     position = np.zeros(len(characters.lengths), dtype=np.int64)
     position[distinct_N] = np.arange(len(distinct_N))
-    parts = [characters.rows(distinct_N[start : start + 1024]) for start in range(0, len(distinct_N), 1024)]
-    return torch.cat([model.char_cnn(torch.from_numpy(part).to(device)) for part in parts]), position
+    vectors = []
+    for start in range(0, len(distinct_N), 1024):
+        ids_N = distinct_N[start : start + 1024]
+        char_ids_NC = torch.from_numpy(characters.rows(ids_N)).to(device)
+        vectors.append(
+            model.token_vectors(char_ids_NC, torch.from_numpy(characters.piece_ids[ids_N]).to(device))
+        )
+    return torch.cat(vectors), position
 
 
 def _batches(lines: Sequence[npt.NDArray[np.uint32]]) -> Iterator[list[npt.NDArray[np.uint32]]]:

@@ -161,15 +161,16 @@ def check_runtimes(bundle: Bundle, heldout: Sequence[tuple[PackedCorpus, Charact
     runtime = Runtime(bundle, num_threads=1)
     rng = np.random.default_rng(0)
     random_rows_NC = rng.integers(1, model.architecture.num_characters, (64, 12), dtype=np.int32)
-    samples = [(random_rows_NC, [np.arange(length) for length in (1, 2, 17, 44)])]
+    random_ids_N = rng.integers(0, model.architecture.vocabulary_size, 64, dtype=np.int32)
+    samples = [(random_rows_NC, random_ids_N, [np.arange(length) for length in (1, 2, 17, 44)])]
     for packed, table in heldout:
         lines = [line[:COMPARED_TOKENS] for line in packed.lines(SAMPLE_TOKENS) if len(line)][:COMPARED_LINES]
         if lines:
             distinct, inverse = np.unique(np.concatenate(lines), return_inverse=True)
             ends = np.cumsum([len(line) for line in lines])
-            samples.append((table.rows(distinct), np.split(inverse, ends[:-1])))
-    for rows_NC, sentences in samples:
-        differences = _differences(model, runtime, rows_NC, sentences)
+            samples.append((table.rows(distinct), table.piece_ids[distinct], np.split(inverse, ends[:-1])))
+    for rows_NC, piece_ids_N, sentences in samples:
+        differences = _differences(model, runtime, rows_NC, piece_ids_N, sentences)
         for name, (difference, of_float32) in differences.items():
             if not difference <= (limit := largest_allowed(of_float32)):
                 raise ValueError(
@@ -185,15 +186,19 @@ def largest_allowed(of_float32: float) -> float:
 
 @torch.inference_mode()
 def _differences(
-    model: BiLM, runtime: Runtime, rows_NC: npt.NDArray[np.int32], sentences: Sequence[npt.NDArray[np.int64]]
+    model: BiLM,
+    runtime: Runtime,
+    rows_NC: npt.NDArray[np.int32],
+    piece_ids_N: npt.NDArray[np.int32],
+    sentences: Sequence[npt.NDArray[np.int64]],
 ) -> dict[str, tuple[float, float]]:
     """Return the largest differences from torch in float64: of ONNX Runtime, and of torch in float32.
 
-    sentences: indices of rows_NC, read without boundaries.
+    sentences: indices of rows_NC and piece_ids_N, read without boundaries.
     """
     exact = copy.deepcopy(model).double()
-    vectors_ND = runtime.token_vectors(rows_NC)
-    char_ids_NC = torch.from_numpy(rows_NC)
+    vectors_ND = runtime.token_vectors(rows_NC, piece_ids_N if model.architecture.word_dim else None)
+    inputs = torch.from_numpy(rows_NC), torch.from_numpy(piece_ids_N)
     lengths_B = np.array([len(sentence) for sentence in sentences], dtype=np.int32)
     x_TBD = np.zeros((lengths_B.max(), len(sentences), vectors_ND.shape[1]), dtype=np.float32)
     for b, sentence in enumerate(sentences):
@@ -206,7 +211,7 @@ def _differences(
     hidden_NH = layers_LTB2H[-1].reshape(-1, vectors_ND.shape[1])[:COMPARED_PREDICTIONS]
     hidden = torch.from_numpy(hidden_NH)
     compared = {
-        "token vectors": (vectors_ND, model.char_cnn(char_ids_NC), exact.char_cnn(char_ids_NC)),
+        "token vectors": (vectors_ND, model.token_vectors(*inputs), exact.token_vectors(*inputs)),
         "layers": (layers_LTB2H, layers, exact_layers),
         "layers in slices": (
             _layers_in_slices(runtime, x_TBD[:, longest]),

@@ -33,7 +33,8 @@ def token_ranges(model: BiLM, characters: CharacterTable) -> npt.NDArray[np.floa
     ranges_D = torch.full((model.architecture.hidden_dim,), torch.finfo(torch.float32).tiny)
     for start in range(0, model.architecture.vocabulary_size, CHUNK):
         ids_N = np.arange(start, min(start + CHUNK, model.architecture.vocabulary_size))
-        vectors_ND = model.char_cnn(torch.from_numpy(characters.rows(ids_N)))
+        piece_ids_N = torch.from_numpy(characters.piece_ids[ids_N])
+        vectors_ND = model.token_vectors(torch.from_numpy(characters.rows(ids_N)), piece_ids_N)
         ranges_D = torch.maximum(ranges_D, vectors_ND.abs().amax(dim=0))
     return ranges_D.numpy()
 
@@ -48,7 +49,8 @@ def int8_changes(bundle: Bundle, heldout: Mapping[str, tuple[CharacterTable, Lin
         losses = [0.0, 0.0]
         for line in lines:
             ids_T = np.array([BOUNDARY_ID, *line, BOUNDARY_ID])
-            layers_of = [_layers(runtime, characters.rows(ids_T)) for runtime in runtimes]
+            piece_ids_T = characters.piece_ids[ids_T] if bundle.manifest.architecture.word_dim else None
+            layers_of = [_layers(runtime, characters.rows(ids_T), piece_ids_T) for runtime in runtimes]
             error += float(np.square(layers_of[1][1:] - layers_of[0][1:]).sum())
             length += float(np.square(layers_of[0][1:]).sum())
             known_T = np.where(ids_T < bundle.manifest.architecture.vocabulary_size, ids_T, UNKNOWN_ID)
@@ -60,9 +62,11 @@ def int8_changes(bundle: Bundle, heldout: Mapping[str, tuple[CharacterTable, Lin
     return changes
 
 
-def _layers(runtime: Runtime, char_ids_TC: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+def _layers(
+    runtime: Runtime, char_ids_TC: npt.NDArray[np.int32], piece_ids_T: npt.NDArray[np.int32] | None
+) -> npt.NDArray[np.float32]:
     """Return the layers (L, T, 2H) of one sentence."""
-    x_T1D = runtime.token_vectors(char_ids_TC)[:, None]
+    x_T1D = runtime.token_vectors(char_ids_TC, piece_ids_T)[:, None]
     return runtime.layers(x_T1D, np.array([len(x_T1D)], dtype=np.int32))[:, :, 0]
 
 

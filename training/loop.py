@@ -30,6 +30,8 @@ from training.corpus import CharacterTable, PackedCorpus
 from training.distributed import Processes
 from training.evaluate import heldout_loss
 from training.network_step import NetworkStep
+from training.piece_vectors import start_pieces, with_room_for_pieces
+from training.static_vectors import Floats
 from training.workspace import Workspace
 
 FINAL_LEARNING_RATE = 0.01
@@ -102,8 +104,10 @@ class Trainer:
         workspace: Workspace,
         processes: Processes,
         initial: dict[str, torch.Tensor] | None,
+        static_vectors_VW: Floats | None = None,
     ) -> None:
-        """initial: weights to start from instead of random ones.
+        """initial: weights to start from instead of random ones. static_vectors_VW: what the pieces' own
+        vectors start as.
 
         Raises ValueError for a corpus below one batch.
         """
@@ -112,9 +116,13 @@ class Trainer:
         corpus = PackedCorpus(workspace.train_path)
         tokenizer, alphabet = workspace.tokenizer, workspace.alphabet
         torch.manual_seed(training.seed)
-        self.model = BiLM(workspace.architecture(config)).to(processes.device)
+        architecture = workspace.architecture(config)
+        self.model = BiLM(architecture).to(processes.device)
+        characters = CharacterTable(alphabet, tokenizer, corpus.unknown_surfaces)
         if initial is not None:
-            self.model.load_state_dict(initial)
+            self.model.load_state_dict(with_room_for_pieces(initial, architecture))
+        if static_vectors_VW is not None:
+            start_pieces(self.model, static_vectors_VW, characters)
         self.streams = [
             TokenStream(
                 corpus,
@@ -129,7 +137,7 @@ class Trainer:
         ]
         self.network_step = NetworkStep(
             self.model,
-            CharacterTable(alphabet, tokenizer, corpus.unknown_surfaces),
+            characters,
             dropout=training.dropout,
             precision=PRECISIONS[training.precision],
             seed=training.seed,

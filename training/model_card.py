@@ -24,11 +24,11 @@ def model_card(
 
 ## The network
 
-A character CNN ({architecture.num_filters} filters, {architecture.num_highways} highway layers) gives every
-token a vector; {architecture.num_layers} layers of {architecture.cell.upper()}({architecture.hidden_dim})
-in each direction put it into its sentence. Replies have {architecture.num_vector_layers} layers of
-{architecture.dimension} values. {record["parameters"]:,} parameters, {architecture.vocabulary_size:,} pieces,
-{architecture.num_characters} characters.
+A character CNN ({architecture.num_filters} filters, {architecture.num_highways} highway layers)
+{_pieces(architecture)}gives every token a vector; {architecture.num_layers} layers of
+{architecture.cell.upper()}({architecture.hidden_dim}) in each direction put it into its sentence.
+Replies have {architecture.num_vector_layers} layers of {architecture.dimension} values.
+{record["parameters"]:,} parameters, {architecture.vocabulary_size:,} pieces, {architecture.num_characters} characters.
 
 ## Training
 
@@ -61,6 +61,12 @@ The weights are stored in {config.weights_dtype}. What rounding them changed, an
 
 {limits}
 """
+
+
+def _pieces(architecture: Architecture) -> str:
+    if not architecture.word_dim:
+        return ""
+    return f"beside {architecture.word_dim} numbers that each piece has of its own "
 
 
 def _start(record: Record) -> str:

@@ -139,8 +139,8 @@ class NetworkStep:
         num_tokens, longest = rows_NC.shape
         padding = (0, -num_tokens % PADDED_ROWS), (0, -longest % PADDED_CHARACTERS)
         padded_NC = torch.from_numpy(np.pad(rows_NC, padding)).to(self.device)
-        vectors_ND: Tensor = self.model.char_cnn(padded_NC)[:num_tokens]
-        return vectors_ND
+        piece_ids_N = np.pad(self.characters.piece_ids[token_ids_N], padding[0])
+        return self.model.token_vectors(padded_NC, torch.from_numpy(piece_ids_N).to(self.device))[:num_tokens]
 
     def _run_direction(self, job: tuple[int, Window, Tensor, npt.NDArray[np.int64], int]) -> float:
         direction, window, table_ND, index_TB, step = job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -11,13 +12,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from model.bundle import Bundle
 from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from model.tokenizer import SentencePieceTokenizer
 from training.atomic import write_atomically
 from training.config import Config, ModelConfig, load_config
-from training.corpus import CharacterTable, check_texts, has_characters, pack
+from training.corpus import CharacterTable, PackedCorpus, check_texts, has_characters, pack
 from training.lineage import base_of
 from training.tokenizer import build_alphabet, sample_lines, train_tokenizer
 from training.workspace import Workspace
@@ -167,13 +170,24 @@ def train(config: Config, workspace: Workspace, *, resume: bool, init_from: Path
         check_memory(config, num_rows, processes.device)
         base = _open_base(config, init_from) if init_from is not None else None
 
+        needs_vectors = begins and config.model.word_dim > 0
+        needs_vectors &= base is None or base.manifest.architecture.word_dim == 0
+
         def begin() -> None:
             prepare(config, workspace, base)
             if begins:
                 workspace.write_base(base_of(base.manifest) if base is not None else None)
+            if needs_vectors:
+                _prepare_static_vectors(config, workspace)
 
         processes.run_in_first(begin)
-        trainer = Trainer(config, workspace, processes, _weights(base) if base is not None else None)
+        trainer = Trainer(
+            config,
+            workspace,
+            processes,
+            _weights(base) if base is not None else None,
+            np.load(workspace.static_vectors_path) if needs_vectors else None,
+        )
         if not begins:
             trainer.resume()
         elif resume and processes.is_first:
@@ -181,6 +195,17 @@ def train(config: Config, workspace: Workspace, *, resume: bool, init_from: Path
         return trainer.run()
     finally:
         processes.close()
+
+
+def _prepare_static_vectors(config: Config, workspace: Workspace) -> None:
+    from training.static_vectors import static_vectors  # and with it scikit-learn
+
+    _say("static vectors of the pieces")
+    corpus = PackedCorpus(workspace.train_path)
+    vectors_VW = static_vectors(corpus, config.model.word_dim, config.training.seed)
+    data = io.BytesIO()
+    np.save(data, vectors_VW)
+    write_atomically(workspace.static_vectors_path, data.getvalue())
 
 
 def _check_languages(config: Config) -> None:
@@ -200,6 +225,7 @@ def _open_base(config: Config, folder: Path) -> Bundle:
         f"{f.name} = {getattr(own, f.name)}, expected {getattr(config.model, f.name)}"
         for f in fields(ModelConfig)
         if getattr(own, f.name) != getattr(config.model, f.name)
+        and not (f.name == "word_dim" and own.word_dim == 0)  # pieces may get vectors of their own now
     ]
     if different:
         raise ValueError(f"{folder}: was trained with another [model]: {'; '.join(different)}")

@@ -48,6 +48,11 @@ class Workspace:
         return self.folder / "packed" / f"heldout.{language}"
 
     @property
+    def static_vectors_path(self) -> Path:
+        """What the pieces' own vectors began as (training/static_vectors.py)."""
+        return self.folder / "static_vectors.npy"
+
+    @property
     def checkpoint_path(self) -> Path:
         """The newest checkpoint, from which a run resumes."""
         return self.folder / "last.safetensors"
@@ -142,8 +147,11 @@ class Workspace:
         """Return a hash of all that a checkpoint depends on; what may change in mid-run is left out."""
         training = asdict(config.training)
         lasting = {key: training[key] for key in ("batch_size", "bptt_length", "seed", "reset_probability")}
+        model = asdict(config.model)
+        if not config.model.word_dim:
+            del model["word_dim"]  # a run of before there was such a field can go on
         document = {
-            "model": asdict(config.model),
+            "model": model,
             "training": lasting,
             "num_tokens": len(PackedCorpus(self.train_path)),
             "tokenizer": hashlib.sha256(self.tokenizer_path.read_bytes()).hexdigest(),

@@ -43,7 +43,7 @@ def test_imported_ones(tmp_path: Path) -> None:
     assert reader.tokenizer.tokenize("abcdefgh").surfaces == ["abcdefg"]  # of rows of 9, 2 are marks
     reader = open_reader(imported_manylangs(tmp_path / "words"))
     assert isinstance(reader.alphabet, CodePointRows)
-    assert reader.words is not None
+    assert isinstance(reader.words, WordIds)
     assert reader.words.words == WORDS
 
 

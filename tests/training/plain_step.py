@@ -37,7 +37,11 @@ class Material:
         self._num_characters = workspace.alphabet.num_characters
 
     def model(
-        self, cell: Cell = "lstm", cutoffs: tuple[int, ...] = (200, 600), hidden_dim: int = HIDDEN_DIM
+        self,
+        cell: Cell = "lstm",
+        cutoffs: tuple[int, ...] = (200, 600),
+        hidden_dim: int = HIDDEN_DIM,
+        word_dim: int = 0,
     ) -> BiLM:
         """Return a new network, always with the same weights."""
         torch.manual_seed(1)
@@ -53,6 +57,8 @@ class Material:
                 vocabulary_size=self.corpus.vocabulary_size,
                 adaptive_cutoffs=cutoffs,
                 adaptive_div_value=2.0,
+                word_vocabulary_size=self.corpus.vocabulary_size if word_dim else 0,
+                word_dim=word_dim,
             )
         )
 
@@ -95,8 +101,10 @@ def plain_run(
 ) -> Plain:
     plain = Plain([], [], [])
     for window, layers, given, dropout in zip(windows, model.directions, states, dropouts, strict=True):
-        char_ids_NC = torch.from_numpy(characters.rows(window.inputs_TB.ravel()))
-        x_TBD = model.char_cnn(char_ids_NC).reshape(*window.inputs_TB.shape, -1)
+        ids_N = window.inputs_TB.ravel()
+        piece_ids_N = torch.from_numpy(characters.piece_ids[ids_N])
+        vectors_ND = model.token_vectors(torch.from_numpy(characters.rows(ids_N)), piece_ids_N)
+        x_TBD = vectors_ND.reshape(*window.inputs_TB.shape, -1)
         outputs, final = run_stack(layers, x_TBD, given, dropout)
         log_probabilities_NV = model.softmax.log_probabilities(dropout(outputs[-1]).flatten(0, 1))
         targets_N = torch.from_numpy(window.targets_TB.ravel())

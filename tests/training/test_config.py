@@ -63,6 +63,7 @@ OTHER_THAN_DEFAULT = {
     "tokenizer.min_character_count": "11",
     "model.adaptive_cutoffs": "[20, 50]",
     "model.adaptive_div_value": "2",
+    "model.word_dim": "6",
     "training.weight_decay": "0.01",
     "training.evaluate_tokens": "12",
     "training.precision": '"float32"',
@@ -124,6 +125,7 @@ def test_what_may_be_left_out_has_its_default(tmp_path: Path) -> None:
             num_highways=2,
             adaptive_cutoffs=(),
             adaptive_div_value=4.0,
+            word_dim=0,
         ),
         training=TrainingConfig(
             total_tokens=1000,
@@ -155,6 +157,7 @@ def test_what_is_written_replaces_the_default(tmp_path: Path) -> None:
     assert config.data.heldout == {"ko": ("d.txt",)}
     assert config.tokenizer == TokenizerConfig(100, "bytes", "word", 10, 0.99, 11)
     assert (config.model.adaptive_cutoffs, config.model.adaptive_div_value) == ((20, 50), 2.0)
+    assert config.model.word_dim == 6
     training = config.training
     assert (training.weight_decay, training.evaluate_tokens) == (0.01, 12)
     assert (training.precision, training.seed) == ("float32", 13)
@@ -173,6 +176,8 @@ def test_the_architecture_takes_every_field_of_the_network(tmp_path: Path) -> No
         "vocabulary_size": 101,
         "adaptive_cutoffs": [20, 50],
         "adaptive_div_value": 2.0,
+        "word_vocabulary_size": 101,  # the pieces
+        "word_dim": 6,
     }
 
 
@@ -260,6 +265,7 @@ def test_a_section_that_is_no_table_is_refused(tmp_path: Path) -> None:
         ("model.num_layers", "1_000_000_000", "expected 1 to 100, got 1000000000"),
         ("model.hidden_dim", "0", "expected 1 to 100000, got 0"),
         ("model.hidden_dim", "100_000_000_000", "expected 1 to 100000, got 100000000000"),
+        ("model.word_dim", "-1", "expected 0 to 100000, got -1"),
         ("model.num_highways", "-1", "expected 0 to 100, got -1"),
         ("training.total_tokens", "0", "expected 1 to 1e+15, got 0"),
         ("training.batch_size", "-1", "expected 1 to 1e+06, got -1"),
@@ -334,6 +340,8 @@ def test_the_ends_of_a_range_belong_to_it(name: str, literal: str, tmp_path: Pat
         ),
         ({"bundle.name": '""'}, "bundle.name: expected a plain name, got ''"),
         ({"bundle.name": '"../mine"'}, "bundle.name: expected a plain name, got '../mine'"),
+        ({"bundle.name": '".."'}, "bundle.name: expected a plain name, got '..'"),
+        ({"bundle.name": '"a\\nb"'}, r"bundle.name: expected a plain name, got 'a\nb'"),
     ],
 )
 def test_contradictory_values_are_refused(changed: dict[str, str], message: str, tmp_path: Path) -> None:

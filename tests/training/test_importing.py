@@ -132,6 +132,8 @@ def test_an_older_bundle_is_replaced_and_nothing_else(
         (["allennlp", "nowhere.json", ALLENNLP[1], "OUT"], "nowhere.json: expected a readable file, found: "),
         (["manylangs", "nowhere", "OUT"], "config.json: expected a readable file, found: "),
         (["allennlp", *ALLENNLP, "OUT", "--name", "a/b"], "--name: expected a plain name, got 'a/b'"),
+        (["allennlp", *ALLENNLP, "OUT", "--name", ".."], "--name: expected a plain name, got '..'"),
+        (["allennlp", *ALLENNLP, "OUT", "--name", ""], "--name: expected a plain name, got ''"),
         (
             ["allennlp", *ALLENNLP, "OUT", "--sentences", ALLENNLP[1]],
             "expected UTF-8, found byte 0 to be none",

@@ -41,7 +41,7 @@ def test_the_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixtur
     text = capsys.readouterr().out
     listed = [line.split()[0] for line in text.splitlines() if line.startswith("    ") and line[4] != " "]
     assert listed == COMMANDS
-    assert "exit codes: 0 done, 2 something given is wrong" in " ".join(text.split())
+    assert "Exit status: 0 when it is done; 2, with one line" in " ".join(text.split())
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -247,6 +247,12 @@ def test_a_bundle_to_measure_that_is_none(
     assert str(tmp_path / "none") in refused(capsys, "evaluate", tmp_path / "none", *heldout)
     text.write_text("\n")
     assert refused(capsys, "evaluate", tmp_path / "none", *heldout) == f"{text}: no text in this file"
+
+
+def test_a_name_that_no_file_can_have(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "train", config, "--work", "a" * 300)
+    assert line.startswith("a" * 300)
+    assert line.endswith(": File name too long")
 
 
 def test_an_export_of_nothing(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

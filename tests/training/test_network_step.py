@@ -42,14 +42,17 @@ def assert_close_states(ours: Sequence[Sequence[State | None]], theirs: list[lis
                 torch.testing.assert_close(part, expected_part.detach(), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
-@pytest.mark.parametrize("cutoffs", [(), (200, 600)])
+@pytest.mark.parametrize(
+    ("cell", "cutoffs", "word_dim"),
+    [
+        *((cell, cutoffs, 0) for cell in get_args(Cell) for cutoffs in ((), (200, 600))),
+        ("lstm", (200, 600), 5),
+    ],
+)
 def test_loss_and_gradients_are_those_of_the_plain_implementation(
-    material: Material,
-    cell: Cell,
-    cutoffs: tuple[int, ...],
+    material: Material, cell: Cell, cutoffs: tuple[int, ...], word_dim: int
 ) -> None:
-    model = material.model(cell, cutoffs)
+    model = material.model(cell, cutoffs, word_dim=word_dim)
     (windows,) = material.windows(1)
     result = material.step(model)(windows, 0)
     gradients = taken(model)

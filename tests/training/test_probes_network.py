@@ -26,7 +26,7 @@ def test_a_network_gives_its_own_vectors_as_numpy_arrays() -> None:
     bilm = BiLM(ARCHITECTURE)
     network = TorchNetwork(bilm)
     char_ids_NC = np.array([[1, 7, 2, 0], [1, 5, 6, 2]], dtype=np.int32)
-    token_vectors_ND = network.token_vectors(char_ids_NC)
+    token_vectors_ND = network.token_vectors(char_ids_NC, None)
     x_TBD = np.stack([token_vectors_ND, token_vectors_ND[::-1]], axis=1)
     x_TBD[1, 1] = 0
     lengths_B = np.array([2, 1], dtype=np.int32)
@@ -42,7 +42,7 @@ def test_a_network_gives_its_own_vectors_as_numpy_arrays() -> None:
 
     in_bf16 = TorchNetwork(bilm, bf16=True)
     for exact, rounded in [
-        (token_vectors_ND, in_bf16.token_vectors(char_ids_NC)),
+        (token_vectors_ND, in_bf16.token_vectors(char_ids_NC, None)),
         (layers_LTBD, in_bf16.layers(x_TBD, lengths_B)),
     ]:
         assert rounded.dtype == np.float32

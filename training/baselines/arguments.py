@@ -6,13 +6,19 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from training.help import Commands, add_command
 
-def add_baseline(
-    parser: argparse.ArgumentParser, add_config: Callable[[argparse.ArgumentParser], None]
-) -> None:
+
+def add_baseline(commands: Commands, add_config: Callable[[argparse.ArgumentParser], None]) -> None:
     """add_config: adds a configuration, its folder and its text to a parser."""
+    parser = add_command(commands, "baseline", "measure what the model is compared with, by the same probes")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    fasttext = kinds.add_parser("fasttext", help="static vectors of the same text, alone and with neighbours")
+    fasttext = add_command(
+        kinds,
+        "fasttext",
+        "static vectors of the same text, alone and with neighbours",
+        "Needs the extra baselines: pip install 'polyseme[train,baselines]'.",
+    )
     fasttext.add_argument(
         "--work", type=Path, required=True, metavar="FOLDER", help="where the vectors are kept, 2 GB"
     )
@@ -24,13 +30,13 @@ def add_baseline(
         "--max-words", type=int, metavar="N", help="learn from about so many words, spread over the text"
     )
     _add_probe(fasttext, required=True)
-    counts = kinds.add_parser("counts", help="TF-IDF for texts, the commonest tag for words")
+    counts = add_command(kinds, "counts", "TF-IDF for texts, the commonest tag for words")
     _add_probe(counts, required=True)
-    untrained = kinds.add_parser("untrained", help="a bundle's network with random weights")
-    untrained.add_argument("bundle", type=Path, metavar="BUNDLE")
+    untrained = add_command(kinds, "untrained", "a bundle's network with random weights")
+    untrained.add_argument("bundle", type=Path, metavar="BUNDLE", help="the folder of a bundle")
     _add_probe(untrained, required=True)
-    recurrent = kinds.add_parser(
-        "recurrent", help="RNN, GRU and LSTM of the same size, both directions and forward only"
+    recurrent = add_command(
+        kinds, "recurrent", "RNN, GRU and LSTM of the same size, both directions and forward only"
     )
     add_config(recurrent)
     recurrent.add_argument(

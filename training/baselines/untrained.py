@@ -8,6 +8,7 @@ from model.bilm import BiLM
 from model.bundle import Bundle
 from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE
+from model.piece_ids import PieceIds
 from model.tokenizer import SentencePieceTokenizer
 from training.probes.encoded import EncodedSource
 from training.probes.network import TorchNetwork
@@ -17,9 +18,11 @@ def untrained_source(bundle: Bundle, seed: int) -> EncodedSource:
     """The architecture of a bundle, its weights drawn anew as training draws them."""
     torch.manual_seed(seed)
     model = BiLM(bundle.manifest.architecture).eval()
+    tokenizer = SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE)
     return EncodedSource(
-        SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE),
+        tokenizer,
         Alphabet.load(bundle.folder / CHARACTERS_FILE),
         TorchNetwork(model),
         bundle.manifest.architecture.num_vector_layers,
+        pieces=PieceIds(tokenizer.pieces()) if bundle.manifest.architecture.word_dim else None,
     )

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from model.bundle import Bundle
 from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE, Precision
+from model.piece_ids import PieceIds
 from model.runtime import Runtime
 from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID, SentencePieceTokenizer, Tokenized
 from training.perplexity.texts import Line
@@ -75,7 +76,10 @@ class Scorer:
         self._hidden_dim = architecture.hidden_dim
         self._top_1L = np.zeros((1, architecture.num_vector_layers), dtype=np.float32)
         self._top_1L[0, -1] = 1.0
-        self._vector_of = {BOUNDARY: self._runtime.token_vectors(self._alphabet.boundary_row()[None])[0]}
+        self._pieces = PieceIds(self._tokenizer.pieces()) if architecture.word_dim else None
+        boundary_ids = self._pieces.boundary_ids() if self._pieces is not None else None
+        vectors_2D = self._runtime.token_vectors(self._alphabet.boundary_rows(), boundary_ids)
+        self._vector_of = {BOUNDARY: vectors_2D[0]}
 
     def score(self, lines: Sequence[Line], bar: tqdm[None]) -> tuple[list[Counts], list[Counts]]:
         """Return each line's counts, and the same without the words that are masked in it.
@@ -127,7 +131,8 @@ class Scorer:
         new = sorted(surfaces - self._vector_of.keys(), key=lambda surface: (len(surface), surface))
         for start in range(0, len(new), ENCODE_CHUNK):
             chunk = new[start : start + ENCODE_CHUNK]
-            vectors_ND = self._runtime.token_vectors(self._alphabet.encode(chunk))
+            piece_ids_N = self._pieces.encode(chunk) if self._pieces is not None else None
+            vectors_ND = self._runtime.token_vectors(self._alphabet.encode(chunk), piece_ids_N)
             self._vector_of.update(zip(chunk, vectors_ND, strict=True))
 
 

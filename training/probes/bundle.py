@@ -8,6 +8,7 @@ from pathlib import Path
 from model.bundle import Bundle
 from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE, Precision
+from model.piece_ids import PieceIds
 from model.runtime import Runtime
 from model.tokenizer import SentencePieceTokenizer
 from training.probes.encoded import EncodedScorer
@@ -66,10 +67,12 @@ def open_bundle(bundle: Bundle, num_threads: int, precision: Precision) -> Encod
         raise ValueError(
             f"{bundle.folder}: expected a model with a softmax, found one that was imported without"
         )
+    tokenizer = SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE)
     return EncodedScorer(
-        SentencePieceTokenizer(bundle.folder / TOKENIZER_FILE),
+        tokenizer,
         Alphabet.load(bundle.folder / CHARACTERS_FILE),
         Runtime(bundle, 1, precision),
         bundle.manifest.architecture.num_vector_layers,
         num_workers=num_threads,
+        pieces=PieceIds(tokenizer.pieces()) if bundle.manifest.architecture.word_dim else None,
     )

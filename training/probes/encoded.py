@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.characters import Alphabet
+from model.piece_ids import PieceIds
 from model.tokenizer import BOUNDARY_ID, SentencePieceTokenizer, Tokenized
 from training.probes.source import Doubles, FloatArray, IntArray, SentenceLayers
 
@@ -32,8 +33,10 @@ PREDICTION_CHUNK = 256
 class Network(Protocol):
     """What is needed of a network; `model.runtime.Runtime` is one."""
 
-    def token_vectors(self, char_ids_NC: NDArray[np.int32], /) -> FloatArray:
-        """float32 (N, D)."""
+    def token_vectors(
+        self, char_ids_NC: NDArray[np.int32], piece_ids_N: NDArray[np.int32] | None, /
+    ) -> FloatArray:
+        """float32 (N, D). piece_ids_N: None unless pieces have vectors of their own."""
         ...
 
     def layers(self, x_TBD: FloatArray, lengths_B: NDArray[np.int32], /) -> FloatArray:
@@ -63,13 +66,18 @@ class EncodedSource:
         network: Network,
         num_vector_layers: int,
         num_workers: int = 1,
+        *,
+        pieces: PieceIds | None = None,
     ) -> None:
+        """pieces: those that have vectors of their own, if they do."""
         self._tokenizer = tokenizer
         self._alphabet = alphabet
+        self._pieces = pieces
         self._network = network
         self._num_vector_layers = num_vector_layers
         self._num_workers = num_workers
-        self._boundary_D: FloatArray = network.token_vectors(alphabet.boundary_row()[None])[0]
+        boundary_ids = pieces.boundary_ids() if pieces is not None else None
+        self._boundary_D: FloatArray = network.token_vectors(alphabet.boundary_rows(), boundary_ids)[0]
         # A token's vector depends on its surface alone, so each distinct one is computed once.
         self._row_of: dict[str, int] = {}
         self._table_ND: FloatArray = np.empty((ENCODE_CHUNK, self._boundary_D.shape[0]), dtype=np.float32)
@@ -129,7 +137,8 @@ class EncodedSource:
             first = len(self._row_of)
             while first + len(chunk) > len(self._table_ND):
                 self._table_ND = np.concatenate([self._table_ND, np.empty_like(self._table_ND)])
-            vectors_ND = self._network.token_vectors(self._alphabet.encode(chunk))
+            piece_ids_N = self._pieces.encode(chunk) if self._pieces is not None else None
+            vectors_ND = self._network.token_vectors(self._alphabet.encode(chunk), piece_ids_N)
             self._table_ND[first : first + len(chunk)] = vectors_ND
             self._row_of.update((surface, first + i) for i, surface in enumerate(chunk))
 
@@ -144,8 +153,10 @@ class EncodedScorer(EncodedSource):
         network: LanguageModel,
         num_vector_layers: int,
         num_workers: int = 1,
+        *,
+        pieces: PieceIds | None = None,
     ) -> None:
-        super().__init__(tokenizer, alphabet, network, num_vector_layers, num_workers)
+        super().__init__(tokenizer, alphabet, network, num_vector_layers, num_workers, pieces=pieces)
         self._language_model = network
 
     def sentence_scores(self, sentences: Sequence[str]) -> Doubles:

@@ -25,10 +25,15 @@ class TorchNetwork:
         self._bf16 = bf16
 
     @torch.inference_mode()
-    def token_vectors(self, char_ids_NC: NDArray[np.int32], /) -> FloatArray:
-        """float32 (N, D)."""
+    def token_vectors(
+        self, char_ids_NC: NDArray[np.int32], piece_ids_N: NDArray[np.int32] | None, /
+    ) -> FloatArray:
+        """float32 (N, D). piece_ids_N: None unless pieces have vectors of their own."""
+        piece_ids = None if piece_ids_N is None else torch.from_numpy(piece_ids_N).to(self._device)
         with self._autocast():
-            return _to_numpy(self._bilm.char_cnn(torch.from_numpy(char_ids_NC).to(self._device)))
+            return _to_numpy(
+                self._bilm.token_vectors(torch.from_numpy(char_ids_NC).to(self._device), piece_ids)
+            )
 
     def _autocast(self) -> torch.autocast:
         # One per call: it keeps the state that it will restore, and calls may come from several threads.

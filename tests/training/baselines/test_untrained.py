@@ -30,4 +30,4 @@ def test_weights_are_those_that_training_starts_from(untrained: Bundle) -> None:
     token = source._alphabet.encode(["▁배"])
     with torch.inference_mode():
         expected = model.char_cnn(torch.from_numpy(token)).numpy()
-    assert np.allclose(source._network.token_vectors(token), expected, atol=1e-6)
+    assert np.allclose(source._network.token_vectors(token, None), expected, atol=1e-6)
