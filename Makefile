@@ -1,6 +1,8 @@
 # make serve       the service on http://HOST:PORT (base install, no torch)
 # make test        the default tests            make test-slow   the heavier suites
 # make test-browser   the playground, in Debian's chromium or the one that CHROMIUM names
+# make test-image  the container image, built without an engine and started (root; buildah, debootstrap)
+# make image       the same into build/image, and its size
 # make check       format, lint, types          make format      write the format
 # make bench       every benchmark, as tables   make venv        the full environment, nothing else
 #
@@ -26,7 +28,7 @@ DEV := .venv/dev.stamp
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(sort $(basename $(notdir $(wildcard tests/benchmarks/bench_*.py))))
 
-.PHONY: serve test test-slow test-browser check format bench venv vendor clean
+.PHONY: serve test test-slow test-browser test-image image check format bench venv vendor clean
 
 serve: $(BASE)
 	$(BIN)/polyseme serve --host $(HOST) --port $(PORT) $(if $(BUNDLE),--bundle $(BUNDLE))
@@ -39,6 +41,14 @@ test-slow: $(DEV)
 
 test-browser: $(DEV)
 	$(BIN)/python -m pytest -m browser
+
+test-image: $(DEV)
+	$(BIN)/python -m pytest -m image
+
+image: $(DEV)
+	rm -rf build/image
+	PYTHON=$(BIN)/python deploy/build_image.sh build/image
+	$(BIN)/python -m tests.deploy.image_sizes build/image
 
 check: $(DEV)
 	$(BIN)/ruff format --check
@@ -71,5 +81,5 @@ $(BASE): pyproject.toml constraints.txt
 # Dependency groups need a newer pip than the one that comes with Python 3.11 to 3.13.
 $(DEV): $(BASE)
 	$(PIP) install pip --upgrade --constraint constraints.txt
-	$(PIP) install --editable '.[train,otel,baselines]' --group dev --constraint constraints.txt
+	$(PIP) install --editable '.[train,otel,baselines,cluster,completion]' --group dev --constraint constraints.txt
 	@touch $@

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Since 1.29 onnxruntime reports names, times and errors to its makers: importing it writes an identifier of
+# the machine and starts the upload. What runs here is no one's business; who wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors

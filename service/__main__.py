@@ -6,12 +6,14 @@ Only Python's own start is before it.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from service import ending
 
 EXIT_INTERRUPTED = 130
-"""As a shell reports a command that Ctrl-C has ended."""
+EXIT_BROKEN_PIPE = 141
+"""As a shell reports a command that Ctrl-C (SIGINT), or SIGPIPE, has ended."""
 
 
 def main() -> int:
@@ -24,6 +26,10 @@ def main() -> int:
         return command_line.main()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads the output any more (`| head`). What is left of it must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
 
 
 if __name__ == "__main__":

@@ -38,7 +38,11 @@ async def read_json(request: Request, model: type[Model]) -> Model:
 async def read_document(request: Request) -> Any:
     """Return the request's body as JSON that is checked elsewhere. Raises ServiceError."""
     _check_media_type(request.headers)
-    body = await request.body()
+    return parse_document(await request.body())
+
+
+def parse_document(body: bytes) -> Any:
+    """Return the JSON text `body`, whatever it is. Raises ServiceError."""
     document = _decode(body)
     if _ESCAPED_SURROGATE.search(body):
         _refuse_lone_surrogates(document)

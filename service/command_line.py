@@ -5,18 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from service.refusal import EXIT_REFUSED, one_line
+from service.bulk.flags import add_embed
+from service.commands.flags import add_completion, add_inspect, add_score, add_tasks
+from service.refusal import EXIT_REFUSED, Refusal, one_line
 from service.settings import Settings, SettingsError, add_flags, read_settings
 from service.tasks.fit_flags import DESCRIPTION, EPILOG, add_fit_flags
 from service.version import package_version
 
+Flags = argparse.Namespace
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
-    top = argparse.ArgumentParser(prog="polyseme", description="Contextual word vectors over HTTP.")
+    top = argparse.ArgumentParser(
+        prog="polyseme",
+        description="Contextual word vectors: over HTTP, and at the command line.",
+        epilog="Exit status: 0 when it is done; 1 when what was asked for is not there; 2, with one line or "
+        "the usage, when something given is wrong or missing; 130 after Ctrl-C. Each command's page has its "
+        "own.",
+    )
     top.add_argument("--version", action="store_true", help="show the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     serving = commands.add_parser(
@@ -35,43 +44,35 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_fit_flags(fitting)
+    add_embed(commands)
+    add_tasks(commands)
+    add_score(commands)
+    add_inspect(commands)
+    add_completion(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     top = parser()
-    flags = vars(top.parse_args(arguments))
-    if flags["version"]:
+    if "_ARGCOMPLETE" in os.environ:  # set by a shell that completes, and by nothing else
+        from service.commands.completion import answer
+
+        answer(top)
+    flags = top.parse_args(arguments)
+    if flags.version:
         print(f"polyseme {package_version()}")
         return 0
-    if flags["command"] is None:
+    if flags.command is None:
         top.error("expected a command, got none")
     try:
-        settings = read_settings(os.environ, flags)
+        settings = read_settings(os.environ, vars(flags))
     except SettingsError as error:
         return _refuse(error)
-
-    return (_fit if flags["command"] == "fit" else _serve)(settings, flags)
-
-
-def _fit(settings: Settings, flags: dict[str, Any]) -> int:
-    from model.bundle import BundleError
-    from service.task_store.records import StoreUnavailable
-    from service.tasks.example_files import FileError
-    from service.tasks.fit_command import FitError, fit_from_file
-
-    try:
-        fit_from_file(argparse.Namespace(**flags), settings)
-    except (BundleError, FileError, FitError, OSError, StoreUnavailable) as error:
-        return _refuse(error)
-    except KeyboardInterrupt:
-        print("polyseme: stopped; nothing is kept", file=sys.stderr)
-        raise
-    return 0
+    return _COMMANDS[flags.command](flags, settings)
 
 
-def _serve(settings: Settings, flags: dict[str, Any]) -> int:
+def _serve(_: Flags, settings: Settings) -> int:
     # The libraries behind these names take most of a second to load, which --help need not wait for.
     from model.bundle import BundleError
     from service.server import serve
@@ -84,6 +85,84 @@ def _serve(settings: Settings, flags: dict[str, Any]) -> int:
     return 0
 
 
-def _refuse(error: Exception) -> int:
+def _fit(flags: Flags, settings: Settings) -> int:
+    from model.bundle import BundleError
+    from service.tasks.example_files import FileError
+    from service.tasks.fit_command import FitError, fit_from_file
+
+    try:
+        fit_from_file(flags, settings)
+    except (BundleError, FileError, FitError, OSError, Refusal) as error:
+        return _refuse(error)
+    except KeyboardInterrupt:
+        print("polyseme: stopped; nothing is kept", file=sys.stderr)
+        raise
+    return 0
+
+
+def _embed(flags: Flags, settings: Settings) -> int:
+    from model.bundle import BundleError
+    from service.bulk.embed_command import embed
+
+    try:
+        return embed(flags, settings)
+    except Refusal as error:
+        return _refuse(error, error.status)
+    except (BundleError, OSError) as error:
+        return _refuse(error)
+
+
+def _tasks(flags: Flags, settings: Settings) -> int:
+    from service.commands.tasks import tasks
+
+    return _told(lambda: tasks(flags, settings))
+
+
+def _score(flags: Flags, settings: Settings) -> int:
+    from service.commands.score import score
+
+    return _told(lambda: score(flags, settings))
+
+
+def _inspect(flags: Flags, settings: Settings) -> int:
+    from service.commands.inspect_bundle import inspect
+
+    return _told(lambda: inspect(flags, settings))
+
+
+def _completion(flags: Flags, _: Settings) -> int:
+    from service.commands.completion import script
+
+    return _told(lambda: print(script(flags.shell)))
+
+
+_COMMANDS = {
+    "serve": _serve,
+    "fit": _fit,
+    "embed": _embed,
+    "tasks": _tasks,
+    "score": _score,
+    "inspect": _inspect,
+    "completion": _completion,
+}
+
+
+def _told(command: Callable[[], None]) -> int:
+    """Run a command whose errors are lines for its user, and return its exit status."""
+    from model.bundle import BundleError
+
+    try:
+        command()
+        sys.stdout.flush()  # here a full disk can still be told
+    except BrokenPipeError:
+        raise
+    except Refusal as error:
+        return _refuse(error, error.status)
+    except (BundleError, OSError) as error:
+        return _refuse(error)
+    return 0
+
+
+def _refuse(error: Exception, status: int = EXIT_REFUSED) -> int:
     print(f"polyseme: {one_line(error)}", file=sys.stderr)
-    return EXIT_REFUSED
+    return status

@@ -13,13 +13,14 @@ import asyncio
 import re
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service import malformed
-from service.errors import ServiceError
+from service.errors import ErrorType, ServiceError
 
 PROGRESS_BYTES = 64 * 1024
 """What a reader must take within the time limit: less is a trickle that only holds memory."""
@@ -35,11 +36,14 @@ _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
 
 class ConnectionConfig(uvicorn.Config):
-    """uvicorn's settings, and how long a reader may stand still."""
+    """uvicorn's settings, how long a reader may stand still, and who counts what is no request."""
 
-    def __init__(self, app: Any, *, write_timeout_s: float, **details: Any) -> None:
+    def __init__(
+        self, app: Any, *, write_timeout_s: float, on_unread: Callable[[ErrorType], None], **details: Any
+    ) -> None:
         super().__init__(app, http=Connection, **details)
         self.write_timeout_s = write_timeout_s
+        self.on_unread = on_unread
 
 
 class Connection(HttpToolsProtocol):
@@ -122,6 +126,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: ServiceError) -> None:
+        self.config.on_unread(error.type)
         self.transport.write(malformed.reply(error, self.server_state.default_headers))
         self.transport.close()
 

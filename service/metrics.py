@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.engine.observer import DropCause, RestartCause
+from service.errors import ErrorType
 from service.exchange import Exchange
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -76,6 +77,8 @@ class Metrics:
         self._in_flight = self._gauge(
             "requests_in_flight", "Requests that are worked on, probes not counted", "livesum"
         )
+        self._fits = self._gauge("fits", "Tasks that are being learned", "livesum")
+        self._resident_bytes = self._gauge("resident_bytes", "Memory of the process, all together", "livesum")
         self._ready = self._gauge("ready", "1 while every process can take work", "livemin")
         self._build = self._gauge("build_info", "1; the version that runs", "livemax", "version")
         self._model = self._gauge(
@@ -89,12 +92,21 @@ class Metrics:
             self._model.labels(name, sha256, str(dimension)).set(1)
 
     def present(
-        self, is_ready: bool, in_flight: int, held_bytes: int, queue_tokens: Sequence[tuple[str, int]]
+        self,
+        *,
+        is_ready: bool,
+        in_flight: int,
+        fits: int,
+        held_bytes: int,
+        resident_bytes: int,
+        queue_tokens: Sequence[tuple[str, int]],
     ) -> None:
         """State what is true at this moment in this process. queue_tokens: of each model, by its name."""
         self._ready.set(is_ready)
         self._in_flight.set(in_flight)
+        self._fits.set(fits)
         self._held_bytes.set(held_bytes)
+        self._resident_bytes.set(resident_bytes)
         for name, depth in queue_tokens:
             self._queue_tokens.labels(name).set(depth)
 
@@ -114,6 +126,16 @@ class Metrics:
                 if seconds:  # 0: the request did not come so far
                     histogram.observe(seconds)
 
+    def unread(self, type: ErrorType) -> None:
+        """Count a refusal of what was no request, which no layer around the routes has seen."""
+        self._refused.labels(type.name).inc()
+
+    @property
+    def compute_s(self) -> float:
+        """For how long this process's engines have run, all together."""
+        samples = (sample for family in self._compute_s.collect() for sample in family.samples)
+        return sum(sample.value for sample in samples if sample.name.endswith("_sum"))
+
     def engine(self, model: str) -> EngineMetrics:
         """Return what listens to the engine of this model."""
         return EngineMetrics(self, model)
@@ -124,9 +146,7 @@ class Metrics:
         if folder := os.environ.get(FOLDER_VARIABLE):
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-        # Their client fails on versions that are none, and answers any other as if it knew it.
-        encode, media_type = choose_encoder(OPENMETRICS if "application/openmetrics-text" in accept else "")
-        return encode(registry), media_type
+        return encoded(registry, accept)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"polyseme_{name}", f"{what}.", labels, registry=self._registry)
@@ -138,6 +158,13 @@ class Metrics:
         return Gauge(
             f"polyseme_{name}", f"{what}.", labels, registry=self._registry, multiprocess_mode=together
         )
+
+
+def encoded(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """Return all that is registered, in the form that `accept` prefers, and its media type."""
+    # Their client fails on versions that are none, and answers any other as if it knew it.
+    encode, media_type = choose_encoder(OPENMETRICS if "application/openmetrics-text" in accept else "")
+    return encode(registry), media_type
 
 
 class EngineMetrics:

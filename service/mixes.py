@@ -13,8 +13,9 @@ from typing import Protocol
 
 from model.scalar_mix import softmax_weights
 from service.body import show
+from service.choices import NamedLayer
 from service.errors import ErrorType, ServiceError
-from service.schemas import EmbedRequest, MixRequest, NamedLayer
+from service.schemas import EmbedRequest, MixRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,17 @@ the bytes).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.scalar_mix import MAX_COEFFICIENT
+from service.choices import DType, Encoding, NamedLayer, Pool
 
 # A list is left at its first wrong item: an error for each of the two million that fit into 4 MiB would take
 # half a minute and 4 GB.
 Words = Annotated[list[str], Field(fail_fast=True)]
 Text = str | Words
-Pool = Literal["token", "word", "sentence", "sentence_max", "sentence_first", "sentence_last"]
-Encoding = Literal["float", "base64"]
-DType = Literal["float32", "float16"]
-NamedLayer = Literal["top", "average", "all"]
 StartEnd = Annotated[list[int], Field(fail_fast=True, json_schema_extra={"minItems": 2, "maxItems": 2})]
 Spans = Annotated[list[StartEnd], Field(fail_fast=True)]
 

@@ -68,6 +68,7 @@ class Server(uvicorn.Server):
         config = ConnectionConfig(
             app,
             write_timeout_s=settings.write_timeout_s,
+            on_unread=app.state.metrics.unread,
             timeout_keep_alive=settings.keep_alive_s,
             log_config=None,
             access_log=False,

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from service.choices import Encoding
 from service.errors import ErrorType, ServiceError
-from service.schemas import Encoding, Request, Words
+from service.schemas import Request, Words
 from service.token_ids import are_token_ids
 
 

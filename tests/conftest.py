@@ -16,6 +16,8 @@ settings.load_profile("polyseme")
 # gain nothing from more threads, and processes that run side by side wait for each other's.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+# As model/sessions.py says; some tests import onnxruntime before it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # What a shell starts in the background, or under nohup, ignores these signals, and so does all that it
 # starts. Tests send them, and are to mean the same there.

@@ -34,7 +34,11 @@ HDF5_SIDE = {"model.imports.allennlp"}
 BROUGHT_ALONG = {"pydantic_core", "typing_extensions", "anyio"}
 
 # Come with an extra, and are imported inside of functions, when an operator asks for what they do.
-EXTRAS = {"service.tracing": {"opentelemetry"}}
+EXTRAS = {"service.tracing": {"opentelemetry"}, "service.ray_app": {"ray"}}
+EXTRAS |= {"service.bulk.ray_engine": {"ray"}, "service.bulk.hdf5_shard": {"h5py"}}
+EXTRAS |= {"service.bulk.progress": {"tqdm"}, "service.bulk.kept": {"pyarrow"}}
+EXTRAS |= {"service.bulk.parquet_rows": {"pyarrow"}, "service.bulk.parquet_shard": {"pyarrow"}}
+EXTRAS |= {"service.commands.completion": {"argcomplete"}}
 
 
 def module_name(path: Path) -> str:
@@ -133,7 +137,8 @@ def test_direction_of_imports(module: str) -> None:
         case "training":
             assert "service" not in reached
         case _:
-            assert reached & {"training", "torch", "onnx", "h5py"} == set()
+            assert reached & {"training", "torch", "onnx"} == set()
+            assert reachable(GRAPH, module) & HDF5_SIDE == set()
 
 
 def test_serving_imports_only_what_the_base_install_brings() -> None:
@@ -152,9 +157,19 @@ def test_extras_are_loaded_only_when_they_are_asked_for(module: str) -> None:
     code = f"import json, sys, service.app, {module}; print(json.dumps(list(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(json.loads(run.stdout))
-    assert not any(name.startswith(("opentelemetry.sdk", "opentelemetry.instrumentation")) for name in loaded)
-    importers = {name for name, targets in GRAPH.items() if targets & EXTRAS[module]}
-    assert importers == {module}
+    of_extras = (
+        "opentelemetry.sdk",
+        "opentelemetry.instrumentation",
+        "ray.",
+        "pyarrow",
+        "h5py",
+        "tqdm",
+        "argcomplete",
+    )
+    assert not any(name.startswith(of_extras) for name in loaded)
+    users = {name: targets for name, targets in GRAPH.items() if name.startswith("service.")}
+    importers = {name for name, targets in users.items() if targets & EXTRAS[module]}
+    assert importers == {name for name, packages in EXTRAS.items() if packages & EXTRAS[module]}
 
 
 def test_relative_imports_are_resolved() -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from training.baselines.arguments import add_baseline
+from training.help import EXIT_STATUS, EXIT_STATUS_OF_A_RUN, Commands, add_command
 from training.import_parser import add_import
 
-EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 2, 130
-
-EXIT_CODES = """exit codes: 0 done, 2 something given is wrong or missing (one line says what),
-130 interrupted (the run can be resumed)"""
+EXIT_OK, EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 2, 130, 141
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,50 +20,64 @@ def build_parser() -> argparse.ArgumentParser:
         prog="polyseme-train",
         description="Train a contextual embedding model on your own text, and make the bundle that "
         "`polyseme serve` serves.",
-        epilog=EXIT_CODES,
+        epilog=f"{EXIT_STATUS} Each command's help page has its own.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_run(
-        commands.add_parser("run", help="from text files to a bundle: tokenizer, train, evaluate, export")
-    )
-    _add_tokenizer(
-        commands.add_parser("tokenizer", help="learn the vocabulary and the alphabet, and pack the text")
-    )
-    _add_train(commands.add_parser("train", help="train (after `tokenizer`'s work, if that is not done yet)"))
-    _add_evaluate(commands.add_parser("evaluate", help="a bundle's held-out perplexity"))
-    _add_perplexity(
-        commands.add_parser(
-            "perplexity", help="perplexity that others can check, from the files that are served"
-        )
-    )
-    add_baseline(
-        commands.add_parser("baseline", help="measure what the model is compared with, by the same probes"),
-        _add_config,
-    )
-    _add_curves(commands.add_parser("curves", help="draw the held-out perplexity of runs against tokens"))
-    _add_export(commands.add_parser("export", help="write the bundle of a trained run"))
-    _add_probe(commands.add_parser("probe", help="measure a bundle on the open evaluation sets"))
-    add_import(commands.add_parser("import", help="make a bundle of a published ELMo checkpoint"))
+    _add_run(commands)
+    _add_tokenizer(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_perplexity(commands)
+    add_baseline(commands, _add_config)
+    _add_curves(commands)
+    _add_export(commands)
+    _add_probe(commands)
+    add_import(commands)
     return parser
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_run(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "run",
+        "from text files to a bundle: tokenizer, train, evaluate, export",
+        exit_status=EXIT_STATUS_OF_A_RUN,
+    )
     _add_config(parser)
     _add_training_options(parser)
-    parser.add_argument("--bundle", type=Path, help="where the bundle goes (default: WORK/bundle)")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FOLDER",
+        help="where the bundle goes (default: bundle in --work's folder)",
+    )
 
 
-def _add_tokenizer(parser: argparse.ArgumentParser) -> None:
+def _add_tokenizer(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "tokenizer",
+        "learn the vocabulary and the alphabet, and pack the text",
+        "The first step of run.",
+    )
     _add_config(parser)
 
 
-def _add_train(parser: argparse.ArgumentParser) -> None:
+def _add_train(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "train",
+        "train (after `tokenizer`'s work, if that is not done yet)",
+        "The steps of run but for the bundle.",
+        EXIT_STATUS_OF_A_RUN,
+    )
     _add_config(parser)
     _add_training_options(parser)
 
 
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+def _add_evaluate(commands: Commands) -> None:
+    parser = add_command(commands, "evaluate", "measure a bundle's held-out perplexity")
+    _add_bundle(parser)
     parser.add_argument(
         "--heldout",
         action="append",
@@ -76,8 +89,11 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def _add_perplexity(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+def _add_perplexity(commands: Commands) -> None:
+    parser = add_command(
+        commands, "perplexity", "measure perplexity that others can check, from the files that are served"
+    )
+    _add_bundle(parser)
     parser.add_argument(
         "files",
         nargs="*",
@@ -109,20 +125,33 @@ def _add_perplexity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def _add_curves(parser: argparse.ArgumentParser) -> None:
+def _add_curves(commands: Commands) -> None:
+    parser = add_command(commands, "curves", "draw the held-out perplexity of runs against tokens")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="an .svg or .png")
 
 
-def _add_export(parser: argparse.ArgumentParser) -> None:
+def _add_export(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "export",
+        "write the bundle of a trained run",
+        "The last step of run, from its best weights.",
+    )
     _add_config(parser)
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="the bundle's folder; an older bundle there is replaced"
     )
 
 
-def _add_probe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+def _add_probe(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "probe",
+        "measure a bundle on the open evaluation sets",
+        "What is finished stays: the same command goes on with the set that it was at.",
+    )
+    _add_bundle(parser)
     parser.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER", help="a folder with a folder for each set"
     )
@@ -149,6 +178,10 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
         help="WordNet 3.0 (Debian's wordnet-base: /usr/share/wordnet): its first senses for words that "
         "wsd_semcor_all has no training for (default: only the other words are measured)",
     )
+
+
+def _add_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the folder of a bundle")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -199,19 +232,29 @@ def _by_language(pairs: Sequence[tuple[str, Path]]) -> dict[str, list[Path]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = build_parser().parse_args(arguments)
-    # torch takes a second or two to import: `--help` and a mistyped option do not wait for it.
-    from training import commands
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # set by a shell that completes (polyseme completion)
+        from argcomplete import autocomplete
 
+        autocomplete(parser)
+    options = parser.parse_args(arguments)
     if "train" in options:
         options.train, options.heldout = _by_language(options.train), _by_language(options.heldout)
     elif "heldout" in options:
         options.heldout = _by_language(options.heldout)
     try:
+        # torch takes a second or two to import: `--help` and a mistyped option do not wait for it.
+        from training import commands
+
         done = getattr(commands, options.command)(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads the output any more (`| head`). What is left of it must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except (ValueError, OSError) as error:
         # One write: torchrun gives several processes one stream, and print would write the line end apart.
-        sys.stderr.write(f"polyseme-train: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"polyseme-train: {_one_line(error)}\n")
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         done = False
@@ -219,6 +262,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("polyseme-train: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_OK
+
+
+def _one_line(error: Exception) -> str:
+    """Return why, without the number that OSError puts before it."""
+    why = str(error)
+    if isinstance(error, OSError) and error.strerror is not None:
+        why = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return " ".join(why.split())
 
 
 if __name__ == "__main__":

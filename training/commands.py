@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from training import pipeline
-from training.config import Config
+from training.config import Config, check_name
 from training.workspace import Workspace
 
 
@@ -113,8 +113,7 @@ def import_checkpoint(options: argparse.Namespace) -> bool:
 
     pipeline.check_output(options.out)
     name = options.name if options.name is not None else options.out.resolve().name
-    if not name or "/" in name:
-        raise ValueError(f"--name: expected a plain name, got {name!r}")
+    check_name(name, "--name")
     sentences = SENTENCES if options.sentences is None else read_sentences(options.sentences)
     if options.format == "allennlp":
         checkpoint = read_allennlp(options.options, options.weights)

@@ -7,6 +7,7 @@ For when what is written into a graph has changed and the model has not:
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +21,21 @@ from training.corpus import CharacterTable
 from training.export import check_runtimes, load_model
 from training.int8 import token_ranges
 
+EXIT_REFUSED = 2
+
 
 def regraph(folder: Path) -> Bundle:
     """Replace a bundle by one with new graphs, in one step, and return it.
 
-    Raises BundleError when there is none, ValueError when torch and ONNX Runtime differ: it stays as it was.
+    Raises BundleError when there is none, ValueError when it was imported, or when torch and ONNX Runtime
+    differ: it stays as it was.
     """
     bundle = Bundle.open(folder)
+    if not bundle.manifest.architecture.has_softmax:
+        raise ValueError(
+            f"{folder}: expected a model that was trained here, found one that was imported: there is no "
+            "network in torch to compare new graphs with; import it again with polyseme-train import"
+        )
     files: dict[str, bytes | Path] = {name: folder / name for name in bundle.manifest.files}
     ranges_D = None
     if INT8_CONTEXT_ENCODER_FILE in bundle.manifest.files:
@@ -41,6 +50,16 @@ def regraph(folder: Path) -> Bundle:
     )
 
 
+def main(folders: Sequence[str]) -> int:
+    """Do so for every bundle, up to the first that cannot be, and return the exit status."""
+    for folder in folders:
+        try:
+            regraph(Path(folder))
+        except (ValueError, OSError) as error:
+            print(f"regraph: {error}", file=sys.stderr)
+            return EXIT_REFUSED
+    return 0
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        regraph(Path(name))
+    sys.exit(main(sys.argv[1:]))

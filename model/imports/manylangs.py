@@ -106,12 +106,14 @@ def _options(folder: Path) -> tuple[Options, Path]:
     config = Options.read(config_path)
     name = PureWindowsPath(config.string("config_path")).name  # which takes both kinds of slash
     path = folder / name
-    if path.is_file() and name != config_path.name:
+    # Looked for among the names that there are: asking for one that is too long for a file raises an error.
+    if name != config_path.name and name in {each.name for each in folder.iterdir() if each.is_file()}:
         return Options.read(path), path
     if name == USUAL_CONFIGURATION:
         return Options(path, USUAL), path
     raise config.error(
-        "config_path", f"expected {USUAL_CONFIGURATION} or a file of this name in the folder, found {name!r}"
+        "config_path",
+        f"expected {USUAL_CONFIGURATION} or a file of this name in the folder, found {name!r:.100}",
     )
 
 

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from model import scalar_mix
 from model.tokenizer import Tokenized
+from service.choices import DType
 from service.engine.backend import Floats
 from service.errors import ErrorType, ServiceError
 from service.mixes import Choice, Mix
 from service.replies.pooling import Encoded, Span, normalized, pool, pool_spans
-from service.schemas import DType, EmbedRequest
+from service.schemas import EmbedRequest
 
 Rows = npt.NDArray[np.floating[Any]]
 Result = tuple[Tokenized, Floats]

@@ -18,11 +18,11 @@ import orjson
 from nanoarrow.c_array_stream import CArrayStream
 from nanoarrow.ipc import StreamWriter
 
+from service.choices import DType
 from service.replies.answers import Answer, Heading, MarkName, Rows
 from service.replies.long_reply import Piece
 from service.replies.pooling import Span
 from service.replies.record_batch import END_OF_STREAM, Buffer, Column, record_batch, view
-from service.schemas import DType
 
 LAYOUT = """An Arrow IPC stream with a row for each input, in the order of the inputs.
 

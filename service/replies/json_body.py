@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from service.choices import Encoding
 from service.replies import wire
 from service.replies.answers import Answer, Heading, MarkName
-from service.schemas import Encoding
 
 
 def json_parts(

@@ -15,9 +15,10 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from model.tokenizer import Tokenized
+from service.choices import Pool
 from service.engine.backend import Floats
 from service.errors import ErrorType, ServiceError
-from service.schemas import Pool, Spans, Text
+from service.schemas import Spans, Text
 
 MANY_TIMES_OVER = 8
 """Ranges that overlap so much that each token is read this often are added up beforehand."""

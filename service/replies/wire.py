@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from service.schemas import Encoding
+from service.choices import Encoding
 
 Pieces = Sequence[bytes]
 Array = npt.NDArray[np.floating[Any]]

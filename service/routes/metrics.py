@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
+from service.resident import resident_bytes
+
 router = APIRouter(tags=["health"])
 
 REFRESH_S = 1.0
@@ -48,6 +50,11 @@ async def kept_present(app: FastAPI) -> AsyncIterator[None]:
 def present(app: FastAPI) -> None:
     registry = app.state.registry
     drain = app.state.drain
-    is_ready = registry.is_ready and not drain.has_begun
-    depths = [(embedder.name, embedder.queue_depth) for embedder in registry.embedders]
-    app.state.metrics.present(is_ready, drain.num_in_flight, registry.memory.held_bytes, depths)
+    app.state.metrics.present(
+        is_ready=registry.is_ready and not drain.has_begun,
+        in_flight=drain.num_in_flight,
+        fits=app.state.fits.num_running,
+        held_bytes=registry.memory.held_bytes,
+        resident_bytes=resident_bytes(),
+        queue_tokens=[(embedder.name, embedder.queue_depth) for embedder in registry.embedders],
+    )

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from model.tokenizer import Tokenized
 from service.body import read_json
+from service.choices import Encoding
 from service.engine.backend import Floats
 from service.engine.embedder import Embedder
 from service.engine.registry import Registry
@@ -28,7 +29,6 @@ from service.replies.pooling import normalized
 from service.replies.size import JSON_NUMBER_BYTES
 from service.replies.wire import Pieces
 from service.replies.written import written
-from service.schemas import Encoding
 from service.work import Work
 
 router = APIRouter(tags=["OpenAI"])

@@ -14,9 +14,10 @@ from service import ndjson
 from service.body import check_content_encoding, parse_json, read_json, show
 from service.engine.registry import Registry
 from service.errors import ErrorType, ServiceError
-from service.routes.tasks import JSON, instant
+from service.routes.tasks import JSON
 from service.task_store.records import Fit
 from service.tasks.documentation import FIT_ERRORS, FIT_EXAMPLE, FIT_READ_ERRORS, FITS, one_of
+from service.tasks.entries import instant
 from service.tasks.examples import Examples, Limits
 from service.tasks.fit_jobs import FitJobs
 from service.tasks.learned_tasks import LearnedTasks, path_name

@@ -6,7 +6,6 @@ How they are learned is in task_fits.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -20,7 +19,6 @@ from service.engine.registry import Registry
 from service.errors import ErrorType, ServiceError
 from service.openapi import json_body
 from service.replies.written import written
-from service.task_store.records import TaskSummary
 from service.tasks.documentation import (
     LIST_ERRORS,
     PREDICT_ERRORS,
@@ -30,6 +28,7 @@ from service.tasks.documentation import (
     READ_ERRORS,
     one_of,
 )
+from service.tasks.entries import entry
 from service.tasks.examples import checked_items
 from service.tasks.learned_tasks import LearnedTasks, mix_of, path_name, uploaded_task, wrong_model
 from service.tasks.predictions import predictions_reply, predictions_size
@@ -53,7 +52,7 @@ UPLOAD_EXAMPLE = {"kind": "classify", "scalars": [0.2, 1.4, -0.3], "gamma": 0.8}
 async def list_tasks(request: Request) -> Response:
     """Return every task, by name, with the mix that it has learned."""
     summaries = await _tasks(request).summaries()
-    return _json({"tasks": [_entry(summary) for summary in summaries]})
+    return _json({"tasks": [entry(summary) for summary in summaries]})
 
 
 @router.get(
@@ -89,11 +88,9 @@ async def put_task(request: Request, name: str) -> Response:
     registry: Registry = request.app.state.registry
     kept_name = path_name(name)
     document = await read_document(request)
-    served = {each.name: each for each in registry.embedders}
-    default = registry.embedders[0] if len(served) == 1 else None
-    summary = await _tasks(request).put(uploaded_task(document, kept_name, served, default))
+    summary = await _tasks(request).put(uploaded_task(document, kept_name, registry.embedders))
     is_new = summary.created_at == summary.updated_at
-    return _json(_entry(summary), 201 if is_new else 200)
+    return _json(entry(summary), 201 if is_new else 200)
 
 
 @router.delete(
@@ -158,23 +155,6 @@ def _model_of(task: Task, registry: Registry, named: str | None) -> Embedder:
 def _tasks(request: Request) -> LearnedTasks:
     tasks: LearnedTasks = request.app.state.tasks
     return tasks
-
-
-def _entry(summary: TaskSummary) -> dict[str, Any]:
-    return {
-        "name": summary.name,
-        "kind": summary.kind,
-        "model": summary.model,
-        "model_sha256": summary.model_sha256,
-        **orjson.loads(summary.summary),
-        "created_at": instant(summary.created_at),
-        "updated_at": instant(summary.updated_at),
-        "size_bytes": summary.size_bytes,
-    }
-
-
-def instant(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
 
 
 def _json(document: Any, status: int = 200) -> Response:

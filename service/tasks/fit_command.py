@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -16,21 +15,20 @@ from typing import TextIO
 
 import numpy as np
 
-from model.tasks.report import Report
 from model.tasks.task import Task
+from service.commands.store import open_to_read, open_to_write, target_of
 from service.engine.backend import Floats, open_backend
 from service.engine.fair_share import FairShare
 from service.engine.registry import Registry
 from service.errors import ServiceError
 from service.settings import Settings
 from service.task_store.records import task_name
-from service.task_store.store import TaskStore
-from service.task_store.target import store_target
 from service.tasks.example_files import located, read_examples
 from service.tasks.examples import Examples
 from service.tasks.fit_features import Engine
 from service.tasks.fitting import Fitting
 from service.tasks.learned_tasks import new_task
+from service.tasks.report_table import report_table
 
 BAR_CHARACTERS = 30
 STEP_WITHOUT_TERMINAL = 0.1
@@ -41,8 +39,8 @@ class FitError(ValueError):
 
 
 def fit_from_file(given: argparse.Namespace, settings: Settings) -> None:
-    """Learn the task, show its report and keep it. Raises FitError, FileError, BundleError, OSError,
-    StoreUnavailable.
+    """Learn the task, show its report and keep it. Raises FitError, FileError, Refusal,
+    BundleError, OSError.
     """
     try:
         name = task_name(given.name)
@@ -58,6 +56,10 @@ def fit_from_file(given: argparse.Namespace, settings: Settings) -> None:
         raise FitError(f"{given.dev}: expected at least one example, got none")
     if len(settings.bundle) != 1:
         raise FitError(f"--bundle: expected one folder, got {len(settings.bundle)}")
+    if given.out is None:
+        with open_to_read(target_of(settings)) as kept:  # now, and not only when all has been learned
+            if kept is not None:
+                kept.version(name)
     with tempfile.TemporaryDirectory(prefix="polyseme-fit-") as folder:
         try:
             task = _learned(name, settings, train, dev, _on_disk(Path(folder)), ProgressBar(sys.stderr))
@@ -114,12 +116,9 @@ def _keep(task: Task, out: Path | None, settings: Settings) -> None:
         out.write_text(json.dumps(task.to_document(), ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"written to {out}: PUT it to /v1/tasks/{task.name}", file=sys.stderr)
         return
-    store = TaskStore(store_target(settings.tasks_path, settings.database_url, os.environ))
-    try:
+    with open_to_write(target_of(settings)) as store:
         store.put(new_task(task))
-    finally:
-        store.close()
-    print(f"kept as {task.name} in {store.target}", file=sys.stderr)
+        print(f"kept as {task.name} in {store.target}", file=sys.stderr)
 
 
 class ProgressBar:
@@ -139,23 +138,3 @@ class ProgressBar:
         elif progress >= self._shown + STEP_WITHOUT_TERMINAL or progress == 1 > self._shown:
             self._shown = progress
             print(f"{progress:4.0%} {message}", file=self._out, flush=True)
-
-
-def report_table(report: Report) -> str:
-    """Return what the report says, for people."""
-    lines = [f"{'':10}{'accuracy':>9}  {'95% interval':16}{'macro recall':>13}{'log loss':>10}"]
-    for row in report.rows:
-        interval = f"{row.accuracy_low:.1%} to {row.accuracy_high:.1%}"
-        lines.append(
-            f"{row.name:10}{row.accuracy:9.1%}  {interval:16}{row.macro_recall:13.1%}{row.log_loss:10.3f}"
-        )
-    weights = ", ".join(f"{weight:.2f}" for weight in report.weights)
-    calibration = report.calibration
-    return "\n".join(
-        [
-            *lines,
-            f"weights of the layers: {weights}; gamma {report.gamma:.3g}",
-            f"expected calibration error: {calibration.error_after:.3f}",
-            report.verdict,
-        ]
-    )

@@ -44,6 +44,10 @@ class FitJobs:
         self._is_closed = False
         self._running: set[asyncio.Future[None]] = set()
 
+    @property
+    def num_running(self) -> int:
+        return len(self._running)
+
     async def start(self, name: str, embedder: Embedder, examples: Examples) -> None:
         """Begin to learn a task, and return when its name is this fit's.
 

@@ -5,14 +5,13 @@ process. What goes wrong is told as ServiceError.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from model.tasks.task import Task
 from service.body import show
-from service.engine.embedder import Embedder
 from service.errors import ErrorType, ServiceError
 from service.mixes import Mix
 from service.task_store.records import Fit, NewTask, StoredTask, StoreUnavailable, TaskSummary, task_name
@@ -169,23 +168,37 @@ def new_task(task: Task) -> NewTask:
     )
 
 
-def uploaded_task(document: Any, name: str, served: Mapping[str, Embedder], default: Embedder | None) -> Task:
+class TaskModel(Protocol):
+    """What must be known of a model to tell whether a task is of it; an Embedder knows more."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def dimension(self) -> int: ...
+
+
+def uploaded_task(document: Any, name: str, served: Sequence[TaskModel]) -> Task:
     """Return the task of an uploaded document, for the path's name.
 
     What a document of a mix alone may leave out: name; gamma; model_sha256 and model, which are then those of
-    the named model, or of the only one (`default`). Raises ServiceError naming the field.
+    the named model, or of the only one that is served. Raises ServiceError naming the field.
     """
+    by_name = {each.name: each for each in served}
     if not isinstance(document, dict):
         raise ServiceError(ErrorType.invalid_request, f"expected an object, got {show(document)}")
     filled = {"name": name, "gamma": 1.0, **document}
     if "model_sha256" not in filled:
-        named = filled.get("model", default.name if default else None)
-        embedder = served.get(named) if isinstance(named, str) else None
-        if embedder is None:
-            expected = " or ".join(map(show, served))
+        named = filled.get("model", served[0].name if len(served) == 1 else None)
+        model = by_name.get(named) if isinstance(named, str) else None
+        if model is None:
+            expected = " or ".join(map(show, by_name))
             message = f"expected {expected}, got {show(filled.get('model'))}"
             raise ServiceError(ErrorType.unknown_model, message, "model")
-        filled.update(model=embedder.name, model_sha256=embedder.sha256)
+        filled.update(model=model.name, model_sha256=model.sha256)
     try:
         task = Task.from_document(filled)
         given = task_name(task.name)
@@ -201,15 +214,15 @@ def uploaded_task(document: Any, name: str, served: Mapping[str, Embedder], defa
     return replace(task, name=name)
 
 
-def _check_fits(task: Task, served: Mapping[str, Embedder]) -> None:
+def _check_fits(task: Task, served: Sequence[TaskModel]) -> None:
     """Raise ServiceError unless the task's model is served, and the task has its sizes."""
-    of_model = [each for each in served.values() if each.sha256 == task.model_sha256]
+    of_model = [each for each in served if each.sha256 == task.model_sha256]
     if not of_model:
         raise wrong_model(task, "model_sha256")
-    embedder = of_model[0]
-    if len(task.scalars) != embedder.num_layers:
-        message = f"expected {embedder.num_layers} numbers, one for each layer, got {len(task.scalars)}"
+    model = of_model[0]
+    if len(task.scalars) != model.num_layers:
+        message = f"expected {model.num_layers} numbers, one for each layer, got {len(task.scalars)}"
         raise ServiceError(ErrorType.invalid_request, message, "scalars")
-    if task.dimension not in (None, embedder.dimension):
-        message = f"expected one for vectors of {embedder.dimension}, got one for {task.dimension}"
+    if task.dimension not in (None, model.dimension):
+        message = f"expected one for vectors of {model.dimension}, got one for {task.dimension}"
         raise ServiceError(ErrorType.invalid_request, message, "head")

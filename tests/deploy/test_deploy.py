@@ -16,6 +16,7 @@ import yaml
 from service.declaration import variable_name
 from service.routes.health import PROBES
 from service.settings import Settings
+from tests.deploy.image import SCRATCH
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = {
@@ -53,9 +54,11 @@ def test_probes_are_paths_of_the_server(probe: str) -> None:
 
 
 def variables() -> list[str]:
-    return [entry["name"] for entry in CONTAINER["env"]] + list(
-        COMPOSE["services"]["polyseme"]["environment"]
-    )
+    return [
+        *(entry["name"] for entry in CONTAINER["env"]),
+        *COMPOSE["services"]["polyseme"]["environment"],
+        *re.findall(r"(POLYSEME_\w+)=", DOCKERFILE),
+    ]
 
 
 def test_variables_are_settings() -> None:
@@ -76,6 +79,7 @@ def test_user_and_port_are_the_image_s() -> None:
     assert re.findall(r"^USER (\d+)$", DOCKERFILE, re.MULTILINE) == [str(POD["securityContext"]["runAsUser"])]
     port = CONTAINER["ports"][0]["containerPort"]
     assert re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE) == [str(port)]
+    assert re.findall(r"POLYSEME_PORT=(\d+)", DOCKERFILE) == [str(port)]
     assert COMPOSE["services"]["polyseme"]["ports"] == [f"{port}:{port}"]
 
 
@@ -84,6 +88,8 @@ def test_nothing_is_written_but_to_volumes() -> None:
     assert [mount["mountPath"] for mount in CONTAINER["volumeMounts"]] == ["/tmp"]
     assert COMPOSE["services"]["polyseme"]["read_only"] is True
     assert COMPOSE["services"]["polyseme"]["tmpfs"] == ["/tmp"]
+    volumes = re.findall(r"^VOLUME (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert ("/tmp", *volumes) == SCRATCH
 
 
 def test_the_database_s_password_is_one() -> None:

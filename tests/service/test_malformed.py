@@ -16,6 +16,7 @@ from service.headers import SECURITY
 from tests.patience import PATIENCE_S
 from tests.service.conftest import serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime
+from tests.service.test_metrics import value_or_0
 
 HEAD = b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY = b'{"inputs": ["a"]}'
@@ -81,6 +82,18 @@ def test_it_is_refused_as_everything_else_is(client: httpx.Client, sent: bytes) 
     assert headers["connection"] == "close"
     assert {name: headers.get(name.lower()) for name in SECURITY} == SECURITY
     assert client.get("/livez").status_code == 200
+
+
+def test_it_is_counted(client: httpx.Client) -> None:
+    for sent, type in (
+        (GARBAGE, "malformed_http"),
+        (b"GET /" + b"a" * MAX_HEAD_BYTES, "url_too_long"),
+        (LIVEZ[:-2] + b"X: a\r\n" * (MAX_HEAD_BYTES // 6), "headers_too_large"),
+    ):
+        series = f'polyseme_refused_total{{type="{type}"}}'
+        before = value_or_0(client.get("/metrics").text, series)
+        assert len(answered(client, sent)) == 1
+        assert value_or_0(client.get("/metrics").text, series) == before + 1
 
 
 def test_two_hosts_are_one_too_many(client: httpx.Client) -> None:

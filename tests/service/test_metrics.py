@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 
 from service.metrics import Metrics
+from service.resident import resident_bytes
+from service.task_store.target import SQLiteFile
 from tests.service.conftest import serving_runtime, wait_until
 from tests.service.fake_backend import FakeRuntime
 from tests.service.routes.asking import hanging_up
+from tests.service.routes.task_client import CLASSIFY, ended, learning
 
 
 def value(page: str, series: str) -> float:
@@ -44,10 +48,12 @@ def test_requests_tokens_and_times_are_counted(runtime: FakeRuntime) -> None:
         'polyseme_cache_misses_total{model="fake"}': 4,
         'polyseme_queue_tokens{model="fake"}': 0,
         "polyseme_held_bytes": 0,
+        "polyseme_fits": 0,
         "polyseme_ready": 1,
     }
     assert {series: value(page.text, series) for series in expected} == expected
     assert value(page.text, 'polyseme_reply_bytes_total{route="/v1/embed"}') > len(reply.content)
+    assert value(page.text, "polyseme_resident_bytes") == pytest.approx(resident_bytes(), rel=0.2)
     batches = value(page.text, 'polyseme_compute_seconds_count{model="fake"}')
     assert batches == value(page.text, 'polyseme_batch_sentences_count{model="fake"}') == len(runtime.batches)
     padded = value(page.text, 'polyseme_padded_tokens_total{model="fake"}')
@@ -76,6 +82,17 @@ def test_a_queue_shows_its_depth_and_what_left_it(runtime: FakeRuntime) -> None:
     assert value(page, 'polyseme_refused_total{type="deadline_exceeded"}') == 1
 
 
+def test_a_fit_is_counted_while_it_runs(runtime: FakeRuntime, tmp_path: Path) -> None:
+    runtime.may_run.clear()
+    with learning(SQLiteFile(tmp_path / "tasks.sqlite"), runtime) as client:
+        body = {"kind": "classify", "examples": CLASSIFY}
+        assert client.post("/v1/tasks/x/fit", json=body).status_code == 202
+        assert value(client.get("/metrics").text, "polyseme_fits") == 1
+        runtime.may_run.set()
+        assert ended(client, "x")["state"] == "done"
+        wait_until(lambda: value(client.get("/metrics").text, "polyseme_fits") == 0)
+
+
 def test_labels_come_from_the_server_alone(client: httpx.Client) -> None:
     client.get("/secret-path")
     client.request("PROPFIND", "/v1/embed")
@@ -93,7 +110,7 @@ def test_every_name_is_ours_and_has_a_unit() -> None:
     metrics.engine("m")
     page = metrics.exposition("")[0].decode()
     families = re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE)
-    units = "seconds|bytes|tokens|sentences|requests|requests_in_flight"
+    units = "seconds|bytes|tokens|sentences|fits|requests|requests_in_flight"
     counts = "ratio|refused|hits|misses|dropped|restarts|info|ready"
     for name, kind in families:
         assert re.fullmatch(rf"polyseme_(\w+_)?({units}|{counts})(_total)?", name), name

@@ -1,4 +1,4 @@
-"""What the README tells operators is so: names of metrics, settings and paths."""
+"""What the README and docs/operating.md tell operators is so: names of metrics, settings and paths."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from service.declaration import flag_name, variable_name
 from service.metrics import Metrics
 from service.settings import Settings
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("\n## Run it\n")[2].partition("\n## ")[0]
+OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
 
 def test_every_metric_is_named_and_no_other() -> None:
     page = Metrics().exposition("")[0].decode()
-    families = set(re.findall(r"^# TYPE polyseme(\S+) ", page, re.MULTILINE))
-    part = SECTION.partition("- **Metrics**")[2].partition("- **Traces**")[0]
-    named = set(re.findall(r"`(?:polyseme)?(_\w+)`", part))
+    families = set(re.findall(r"^# TYPE (polyseme_\S+) ", page, re.MULTILINE))
+    part = OPERATING.partition("\n## What to watch\n")[2].partition("\n## ")[0]
+    named = {name.removesuffix("_sum") for name in re.findall(r"`(polyseme_\w+)`", part)}
     assert named == families
 
 
 def test_flags_and_variables_exist() -> None:
-    flags = {flag_name(setting.name) for setting in fields(Settings)} | {"--help", "--rm"}
+    flags = {flag_name(setting.name) for setting in fields(Settings)} | {"--help"}
+    flags |= {"--rm", "--read-only", "--tmpfs"}  # Docker's
     variables = {variable_name(setting.name) for setting in fields(Settings)}
     assert set(re.findall(r"--[a-z][a-z-]+", SECTION)) <= flags
     assert set(re.findall(r"POLYSEME_[A-Z_]+[A-Z]", SECTION)) <= variables

@@ -116,6 +116,15 @@ def test_another_configuration_must_be_there(tmp_path: Path) -> None:
     assert_refused(folder, "config.json", f"{message}found 'small.json'$")
 
 
+@pytest.mark.parametrize(("name", "shown"), [("a" * 3000, "'a{99}$"), ("a\0b", r"'a\\x00b'$"), ("", "''$")])
+def test_a_configuration_that_no_file_can_be(tmp_path: Path, name: str, shown: str) -> None:
+    folder = random_manylangs().write(tmp_path)
+    (folder / "config.json").write_text(json.dumps({"config_path": name}), encoding="utf-8")
+    assert_refused(
+        folder, "config.json", f"config_path: expected .* a file of this name in the folder, found {shown}"
+    )
+
+
 @pytest.mark.parametrize(
     ("section", "field", "value", "message"),
     [

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.choices import DType
 from service.errors import ServiceError
 from service.mixes import Choice, Mix
 from service.replies.answers import Answer, Heading, Rows, answers, in_dtype, mark_name
 from service.replies.pooling import Span
-from service.schemas import DType, EmbedRequest
+from service.schemas import EmbedRequest
 from tests.service.fake_backend import FakeTokenizer
 
 LAYERS = np.arange(24, dtype=np.float32).reshape(3, 2, 4)

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from service.choices import DType
 from service.mixes import Choice, Mix
 from service.replies.answers import Answer, Heading, MarkName
 from service.replies.arrow import BATCH_BYTES, arrow_parts
 from service.replies.pooling import Span
-from service.schemas import DType
 
 MIX = Mix((0.25, 0.75), 2.0)
 STRING_TOKENS = [Span(text="가", start=0, end=1), Span(text="b😀", start=2, end=4)]

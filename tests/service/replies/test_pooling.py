@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model.tokenizer import Tokenized
+from service.choices import Pool
 from service.engine.backend import Floats
 from service.errors import ServiceError
 from service.replies.pooling import (
@@ -17,7 +18,7 @@ from service.replies.pooling import (
     pool,
     pool_spans,
 )
-from service.schemas import Pool, Text
+from service.schemas import Text
 from tests.service.fake_backend import FakeTokenizer
 
 VECTORS = np.array([[1, 8], [2, 4], [6, 0]], dtype=np.float32)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.choices import Encoding
 from service.replies import wire
-from service.schemas import Encoding
 
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ARRAYS = st.tuples(st.integers(1, 4), st.integers(1, 4)).flatmap(

@@ -96,6 +96,14 @@ def test_names_and_folders_that_are_none(
     assert fit("x", train, "--kind", "classify", "--bundle", tmp_path / "none") == 2
 
 
+def test_a_store_that_cannot_be_asked_is_told_before_anything_is_learned(
+    bundle: Path, train: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("x", train, "--kind", "classify", "--bundle", bundle, "--tasks-path", train) == 2
+    expected = f"polyseme: task store {train}: file is not a database (SQLITE_NOTADB)\n"
+    assert capfd.readouterr().err == expected
+
+
 class Terminal:
     def __init__(self) -> None:
         self.text = ""

@@ -1,0 +1,1 @@
+"""The commands of `polyseme` that people ask at a terminal: tasks, score, inspect, completion."""
