@@ -28,7 +28,8 @@ A character CNN ({architecture.num_filters} filters, {architecture.num_highways}
 {_pieces(architecture)}gives every token a vector; {architecture.num_layers} layers of
 {architecture.cell.upper()}({architecture.hidden_dim}) in each direction put it into its sentence.
 Replies have {architecture.num_vector_layers} layers of {architecture.dimension} values.
-{record["parameters"]:,} parameters, {architecture.vocabulary_size:,} pieces, {architecture.num_characters} characters.
+{record["parameters"]:,} parameters, {architecture.vocabulary_size:,} pieces,
+{architecture.num_characters} characters.
 
 ## Training
 
