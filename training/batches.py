@@ -11,6 +11,7 @@ Shape letters: B rows, T tokens of a window.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -39,9 +40,9 @@ class Window:
 class Epoch:
     """The documents of a corpus in one epoch's order, addressed as one text."""
 
-    def __init__(self, corpus: PackedCorpus, seed: int, epoch: int) -> None:
+    def __init__(self, corpus: PackedCorpus, seed: Sequence[int]) -> None:
         self._token_ids = corpus.token_ids
-        order = np.random.default_rng((seed, epoch)).permutation(len(corpus.document_starts))
+        order = np.random.default_rng(seed).permutation(len(corpus.document_starts))
         self._sources = corpus.document_starts[order]
         self._ends = np.cumsum(corpus.document_lengths[order])
 
@@ -75,9 +76,11 @@ class TokenStream:
         bptt_length: int,
         reset_probability: float,
         seed: int,
+        tokens_before: int = 0,
         rows: range | None = None,
     ) -> None:
-        """rows: those of the batch that this process reads (default: all).
+        """rows: those of the batch that this process reads (default: all). tokens_before: that the weights saw
+        before this run. Its order is then another: the same text may have been read, but not to its end.
 
         Raises ValueError when the corpus is shorter than one batch.
         """
@@ -93,7 +96,8 @@ class TokenStream:
         self.rows = rows if rows is not None else range(batch_size)
         self.positions = np.zeros((len(self.rows), 2), dtype=np.int64)
         """For each row its epoch and how many tokens of its stretch are behind it."""
-        self._epoch = lru_cache(maxsize=2)(lambda epoch: Epoch(corpus, seed, epoch))
+        before = (tokens_before,) if tokens_before else ()
+        self._epoch = lru_cache(maxsize=2)(lambda epoch: Epoch(corpus, (seed, epoch, *before)))
 
     def window(self, step: int) -> Window:
         """Return the window of a step, and go on. Steps must be asked for in order."""

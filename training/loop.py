@@ -29,6 +29,7 @@ from training.config import Config, TrainingConfig
 from training.corpus import CharacterTable, PackedCorpus
 from training.distributed import Processes
 from training.evaluate import heldout_loss
+from training.lineage import tokens_in_all
 from training.network_step import NetworkStep
 from training.piece_vectors import start_pieces, with_room_for_pieces
 from training.static_vectors import Floats
@@ -131,6 +132,7 @@ class Trainer:
                 bptt_length=training.bptt_length,
                 reset_probability=training.reset_probability,
                 seed=training.seed,
+                tokens_before=0 if workspace.base is None else tokens_in_all(workspace.base["training"]),
                 rows=processes.rows(training.batch_size),
             )
             for direction in ("forward", "backward")

@@ -80,7 +80,7 @@ def assert_equal(ours: list[Window], theirs: list[Window]) -> None:
 
 
 def text_of(corpus: PackedCorpus, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    return Epoch(corpus, seed, epoch).read(0, len(corpus))
+    return Epoch(corpus, (seed, epoch)).read(0, len(corpus))
 
 
 def stretch_of(corpus: PackedCorpus, direction: Direction, epoch: int, b: int, batch_size: int) -> list[int]:
@@ -108,7 +108,7 @@ def test_an_epoch_has_every_document_in_an_order_of_its_own(corpus: PackedCorpus
 
 
 def test_any_part_of_an_epoch_can_be_read(corpus: PackedCorpus) -> None:
-    epoch = Epoch(corpus, 1, 0)
+    epoch = Epoch(corpus, (1, 0))
     text = epoch.read(0, len(corpus)).tolist()
     for start in range(len(corpus)):
         for stop in range(start, len(corpus) + 1):
@@ -260,6 +260,16 @@ def test_the_seed_decides_everything(corpus: PackedCorpus) -> None:
     assert_equal(windows(stream(corpus, seed=8, **settings), 50), first)
     other = windows(stream(corpus, seed=9, **settings), 50)
     assert sum((a.inputs_TB == b.inputs_TB).all() for a, b in zip(first, other, strict=True)) < 25
+
+
+def test_weights_that_have_read_the_text_read_it_in_another_order(corpus: PackedCorpus) -> None:
+    settings: dict[str, Any] = {"batch_size": 2, "reset_probability": 0.3, "seed": 8}
+    first = windows(stream(corpus, **settings), 50)
+    assert_equal(windows(stream(corpus, **settings, tokens_before=0), 50), first)
+    other = windows(stream(corpus, **settings, tokens_before=4096), 50)
+    assert sum((a.inputs_TB == b.inputs_TB).all() for a, b in zip(first, other, strict=True)) < 25
+    longer = windows(stream(corpus, **settings, tokens_before=8192), 50)
+    assert sum((a.inputs_TB == b.inputs_TB).all() for a, b in zip(other, longer, strict=True)) < 25
 
 
 def test_the_directions_begin_anew_at_times_of_their_own(tmp_path: Path) -> None:

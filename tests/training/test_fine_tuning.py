@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model.bundle import Bundle, BundleError
-from tests.training.runs import TOKENS_PER_STEP, tiny_config
+from tests.training.runs import TOKENS_PER_STEP, tiny_config, trainer
 from training import pipeline
 from training.checkpoint import load_checkpoint
 from training.config import Config
@@ -72,6 +72,20 @@ def test_the_new_bundle_names_the_one_it_started_from(
     assert f"- before that: tiny, licence CC0-1.0, manifest sha256\n  {untrained.manifest.sha256}\n" in card
     assert f"- tokens seen: {384 + own + 128:,}: {384 + own:,} before the start, and in this run 128," in card
     assert all(f"- {corpus}\n" in card for corpus in corpora)
+
+
+def test_it_reads_the_text_in_another_order_than_its_base(
+    tiny: Config, untrained: Bundle, tmp_path: Path
+) -> None:
+    """Runs that start from each other, none of which comes to the end of the text, would else read its first
+    part again and again."""
+    folders = [tmp_path / "new", tmp_path / "on"]
+    for folder, init_from in zip(folders, [None, untrained.folder], strict=True):
+        pipeline.train(short(tiny, 1), Workspace(folder), resume=False, init_from=init_from)
+    new, on = (trainer(short(tiny, 1), Workspace(folder)).streams[0].window(0) for folder in folders)
+    assert not (new.inputs_TB == on.inputs_TB).all(axis=0).any()
+    again = trainer(short(tiny, 1), Workspace(folders[1])).streams[0].window(0)
+    assert (again.inputs_TB == on.inputs_TB).all()
 
 
 def test_a_run_from_random_weights_names_no_base(tiny: Config, tmp_path: Path) -> None:
