@@ -79,7 +79,7 @@ class TokenStream:
         tokens_before: int = 0,
         rows: range | None = None,
     ) -> None:
-        """rows: those of the batch that this process reads (default: all). tokens_before: that the weights saw
+        """rows: those of the batch that this process reads (default: all). tokens_before: seen by the weights
         before this run. Its order is then another: the same text may have been read, but not to its end.
 
         Raises ValueError when the corpus is shorter than one batch.
