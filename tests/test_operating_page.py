@@ -13,7 +13,7 @@ from service.settings import Settings
 from tests.documents import ROOT, Block, Page, served
 
 PAGE = Page("docs/operating.md")
-README = Page("README.md")
+NUMBERS = Page("docs/numbers.md")
 COMMANDS = PAGE.blocks_of("sh")
 
 
@@ -60,13 +60,13 @@ def test_arguments_of_ray_are_taken() -> None:
         assert text in PAGE.text
 
 
-def test_numbers_are_the_readme_s() -> None:
+def test_numbers_are_those_that_were_measured() -> None:
     """What is measured is measured once, by `make bench`."""
     numbers = re.findall(r"\d+,\d{3}|\d+(?= MB)", PAGE.text.partition("## How large")[2])
     settings = {f"{Settings().queue_tokens:,}", "20,000"}
     assert len(numbers) > 8
     for number in set(numbers) - settings:
-        assert re.search(rf"(?<![\d,]){number}(?!\d)", README.text), number
+        assert re.search(rf"(?<![\d,]){number}(?!\d)", NUMBERS.text), number
 
 
 def test_the_files_that_it_names_are_there() -> None:
