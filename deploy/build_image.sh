@@ -6,7 +6,7 @@
 # buildah builds it in a chroot. python:3.11-slim is made here with debootstrap: Debian 12, whose Python is 3.11 too (in
 # /usr/bin, not in /usr/local/bin as the official image's), without what slim images leave out.
 # How this machine reaches package registries, pip's settings and apt's mirror and proxies, is handed on to the build;
-# none of it is in the image.
+# none of it is in the image but the empty folders where it was mounted.
 set -euo pipefail
 if [ $# != 1 ] || [ "$(id -u)" != 0 ]; then
     echo "usage, as root: $0 OUT" >&2

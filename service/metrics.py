@@ -52,6 +52,8 @@ class Metrics:
         self._serialize_s = self._histogram("serialize_seconds", "Writing one reply's body", SHORT_SECONDS)
         self._reply_bytes = self._counter("reply_bytes", "Bytes of reply bodies", "route")
         self._refused = self._counter("refused", "Requests answered with an error, by its type", "type")
+        for type in ErrorType:  # from the start: to what first appears as 1 nothing was added, says `rate`
+            self._refused.labels(type.name)
         self._queue_s = self._histogram(
             "queue_seconds", "From a sentence's submission to its first run", SECONDS, "model"
         )

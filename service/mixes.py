@@ -63,7 +63,7 @@ async def chosen(body: EmbedRequest, store: MixStore, model_sha256: str, num_lay
         return await _named_mixes(body.tasks, store, model_sha256)
     if body.mix is not None:
         return _inline(body.mix, num_layers)
-    return _of_layer(body.layer, num_layers)
+    return of_layer(body.layer, num_layers)
 
 
 def average(num_layers: int) -> Mix:
@@ -81,7 +81,8 @@ async def _named_mixes(names: Sequence[str], store: MixStore, model_sha256: str)
     return mixes
 
 
-def _of_layer(layer: NamedLayer | int | None, num_layers: int) -> Mix | None:
+def of_layer(layer: NamedLayer | str | int | None, num_layers: int) -> Mix | None:
+    """Return the mix of one layer or of all alike; None for every layer by itself. Raises ServiceError."""
     match layer:
         case "all":
             return None

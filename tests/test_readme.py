@@ -54,6 +54,21 @@ def test_make_has_the_targets_that_are_named() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_its_figures_are_those_of_docs_numbers() -> None:
+    """The README's short table is a choice from the page that the benchmarks print."""
+    section = README.text.partition("\n## Numbers\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][1:]
+    figures = [figure for row in rows for figure in re.findall(r"\d[\d,.]*\d(?!\w)", row)]
+    assert len(figures) > 12
+    numbers = Page("docs/numbers.md").text
+    assert [each for each in figures if not re.search(rf"(?<![\d,.]){re.escape(each)}(?!\d)", numbers)] == []
+
+
+def test_every_page_of_docs_is_linked() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert set(re.findall(r"\]\((docs/\w+\.md)", README.text)) == pages
+
+
 @pytest.mark.slow
 def test_training_commands_end_with_a_bundle_that_is_served(tmp_path: Path) -> None:
     block = README.block_with("polyseme-train run")

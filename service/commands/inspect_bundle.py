@@ -119,7 +119,7 @@ def _perplexities(about: Record) -> list[str]:
         f"{language}: perplexity {value:,.1f} a token, {direction}"
         for language, directions in about["heldout_perplexity"].items()
         for direction in _object(about["heldout_perplexity"], language)
-        if isinstance(value := _object(directions, direction).get("token"), int | float)
+        if isinstance(value := _object(directions, direction).get("token"), float)
     ]
 
 

@@ -8,12 +8,23 @@ from typing import TextIO
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
+_TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Classes of characters that change the direction of text: with them "a" can be made to look like "b"."""
+
 
 def printable(text: str) -> str:
-    """Return the text in NFC, with a sign for each character that would move or command the terminal."""
+    """Return the text in NFC, with a sign for each character that would command the terminal, end the line or
+    turn around what follows it."""
     return "".join(
-        REPLACEMENT if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") else character
+        REPLACEMENT if _is_command(character) else character
         for character in unicodedata.normalize("NFC", text)
+    )
+
+
+def _is_command(character: str) -> bool:
+    return (
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in _TURNS
     )
 
 

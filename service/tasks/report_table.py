@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from model.tasks.report import Report
+from service.commands.terminal import printable
 
 
 def report_table(report: Report) -> str:
-    """Return what the report says, for people."""
+    """Return what the report says, for people. It may come from anybody: an uploaded task has one too."""
     lines = [f"{'':10}{'accuracy':>9}  {'95% interval':16}{'macro recall':>13}{'log loss':>10}"]
     for row in report.rows:
-        interval = f"{row.accuracy_low:.1%} to {row.accuracy_high:.1%}"
+        name, interval = printable(row.name), f"{row.accuracy_low:.1%} to {row.accuracy_high:.1%}"
         lines.append(
-            f"{row.name:10}{row.accuracy:9.1%}  {interval:16}{row.macro_recall:13.1%}{row.log_loss:10.3f}"
+            f"{name:10}{row.accuracy:9.1%}  {interval:16}{row.macro_recall:13.1%}{row.log_loss:10.3f}"
         )
     weights = ", ".join(f"{weight:.2f}" for weight in report.weights)
     calibration = report.calibration
@@ -20,6 +21,6 @@ def report_table(report: Report) -> str:
             *lines,
             f"weights of the layers: {weights}; gamma {report.gamma:.3g}",
             f"expected calibration error: {calibration.error_after:.3f}",
-            report.verdict,
+            printable(report.verdict),
         ]
     )

@@ -63,6 +63,16 @@ def test_requests_tokens_and_times_are_counted(runtime: FakeRuntime) -> None:
     assert re.search(r'^polyseme_build_info\{version="[^"]+"\} 1.0$', page.text, re.MULTILINE)
 
 
+def test_what_alerts_wait_for_is_0_before_it_happens(runtime: FakeRuntime) -> None:
+    """A rate is of what is added to a series, and says nothing of one that first appears as 1."""
+    with serving_runtime(runtime) as client:
+        page = client.get("/metrics").text
+    for type in ("internal_error", "engine_failed", "store_unavailable", "queue_full", "deadline_exceeded"):
+        assert value(page, f'polyseme_refused_total{{type="{type}"}}') == 0
+    for cause in ("died", "hung"):
+        assert value(page, f'polyseme_engine_restarts_total{{cause="{cause}",model="fake"}}') == 0
+
+
 def test_a_queue_shows_its_depth_and_what_left_it(runtime: FakeRuntime) -> None:
     runtime.may_run.clear()
     with serving_runtime(runtime) as client:

@@ -87,6 +87,7 @@ def test_an_imported_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         {"base": 3, "corpora": "text", "tokens_seen": "many", "heldout_perplexity": [1]},
         {"base": {"name": None, "training": []}, "corpora": [1, None], "heldout_perplexity": {"en": 3}},
         {"heldout_perplexity": {"en": {"forward": 3, "backward": {"token": None}}}},
+        {"heldout_perplexity": {"en": {"forward": {"token": 10**400}}}},
     ],
 )
 def test_a_training_record_of_another_hand(
@@ -109,6 +110,25 @@ def test_a_damaged_bundle_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     for path in (weights, folder / "manifest.json"):
         path.unlink()
         assert refused(folder, capsys) == f"{path}: expected a file, found none"
+
+
+def test_nothing_in_a_bundle_commands_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = write_tiny_bundle(tmp_path / "tiny")
+    files: dict[str, bytes | Path] = {name: tiny.folder / name for name in tiny.manifest.files}
+    record = {"corpora": ["\x1b[2J"], "heldout_perplexity": {"\x9b2J": {"\r": {"token": 2.0}}}}
+    hostile = replace(
+        tiny.manifest, name="a\nb", licence="\x1b[31mMIT", languages=["\x07"], training=record, files={}
+    )
+    folder = write_bundle(tmp_path / "other", hostile, files).folder
+    assert main(["inspect", str(folder)]) == 0
+    page = capsys.readouterr().out
+    assert set(page) & set("\x1b\x9b\x07\r") == set()
+    assert page.splitlines()[0] == "a�b"
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "\x1b[2J\n": 1}))
+    assert refused(folder, capsys) == f"{manifest}: expected no field �[2J�, found one"
 
 
 def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:

@@ -114,6 +114,19 @@ def test_a_report_is_shown(
     assert table[-1] == report["verdict"]
 
 
+def test_nothing_in_a_task_commands_the_terminal(
+    client: httpx.Client, learned: Any, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = learned["report"]
+    rows = [{**row, "name": "\x1b[2J\n" + row["name"]} for row in report["rows"]]
+    hostile = {**learned, "report": {**report, "rows": rows, "verdict": "\x1b]0;title\x07\nlearned  100%"}}
+    assert client.put("/v1/tasks/lang", json=hostile).status_code == 201
+    assert main(["tasks", "show", "lang", *flags]) == 0
+    page = capsys.readouterr().out
+    assert set(page) & {"\x1b", "\x07"} == set()
+    assert page.splitlines()[-1] == "�]0;title��learned  100%"
+
+
 def test_a_mix_has_no_report(two: httpx.Client, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", "show", "품사", *flags]) == 0
     expected = ["no report: learned elsewhere", "weights of the layers: 0.24, 0.67, 0.09; gamma 2"]
@@ -169,6 +182,7 @@ def test_a_mix_alone_is_of_the_bundle_that_is_given(
             "kind: expected classify or tag or sense, got 'dance'",
         ),
         ('{"name": "x", "kind": "tag", "scalars": [1, 2, 3], "model": "y"}', "model: expected the string "),
+        ('{"name": "x", "kind": "tag", "scalars": [1, 2, 3], "\\u001b[2J\\n": 1}', "�[2J�: "),
     ],
 )
 def test_a_document_that_is_no_task_of_the_bundle(

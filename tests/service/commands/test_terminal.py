@@ -24,6 +24,8 @@ def test_jamo_stand_as_the_syllable_that_they_spell() -> None:
 
 def test_nothing_that_commands_a_terminal_is_printed() -> None:
     assert printable("a\x1b[31mb\tc\r\nd\u2028e\x7f") == "a�[31mb�c��d�e�"
+    assert printable("txt.\u202egpj\u2066") == "txt.�gpj�"
+    assert printable("👩\u200d🚀 שלום") == "👩\u200d🚀 שלום"
 
 
 def test_columns_stand_under_each_other_whatever_their_script() -> None:
