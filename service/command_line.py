@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from service.bulk.flags import add_embed
 from service.commands.flags import add_completion, add_inspect, add_score, add_tasks
+from service.commands.terminal import printable
 from service.refusal import EXIT_REFUSED, Refusal, one_line
 from service.settings import Settings, SettingsError, add_flags, read_settings
 from service.tasks.fit_flags import DESCRIPTION, EPILOG, add_fit_flags
@@ -101,15 +102,9 @@ def _fit(flags: Flags, settings: Settings) -> int:
 
 
 def _embed(flags: Flags, settings: Settings) -> int:
-    from model.bundle import BundleError
     from service.bulk.embed_command import embed
 
-    try:
-        return embed(flags, settings)
-    except Refusal as error:
-        return _refuse(error, error.status)
-    except (BundleError, OSError) as error:
-        return _refuse(error)
+    return _told(lambda: embed(flags, settings))
 
 
 def _tasks(flags: Flags, settings: Settings) -> int:
@@ -147,12 +142,12 @@ _COMMANDS = {
 }
 
 
-def _told(command: Callable[[], None]) -> int:
-    """Run a command whose errors are lines for its user, and return its exit status."""
+def _told(command: Callable[[], int | None]) -> int:
+    """Run a command whose errors are lines for its user, and return its exit status: its own, else 0."""
     from model.bundle import BundleError
 
     try:
-        command()
+        status = command()
         sys.stdout.flush()  # here a full disk can still be told
     except BrokenPipeError:
         raise
@@ -160,9 +155,9 @@ def _told(command: Callable[[], None]) -> int:
         return _refuse(error, error.status)
     except (BundleError, OSError) as error:
         return _refuse(error)
-    return 0
+    return status or 0
 
 
 def _refuse(error: Exception, status: int = EXIT_REFUSED) -> int:
-    print(f"polyseme: {one_line(error)}", file=sys.stderr)
+    print(f"polyseme: {printable(one_line(error))}", file=sys.stderr)
     return status

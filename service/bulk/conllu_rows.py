@@ -5,9 +5,11 @@ Source: https://universaldependencies.org/format.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from service.body import show
 from service.bulk.options import Options
 from service.bulk.rows import BadRow, Row, checked, decoded
 from service.bulk.sources import MAX_LINE_BYTES, Source, lines_of
@@ -18,6 +20,8 @@ COLUMNS = ("form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "
 COMMENTS = ("sent_id", "text")
 """Of a sentence (`# NAME = VALUE`), kept when they are there."""
 
+_NO_WORD = re.compile(r"\d+-\d+|\d+\.\d+")
+
 
 def conllu_rows(source: Source, options: Options) -> Iterator[Row]:
     """Yield a row for each sentence; ranges (1-2) and empty nodes (1.1) are no words of it.
@@ -25,7 +29,6 @@ def conllu_rows(source: Source, options: Options) -> Iterator[Row]:
     One bad line makes its sentence a bad row, which is told with that line.
     """
     sentence = _Sentence()
-    number = 0
     for number, line in lines_of(source):
         if line is not None and not line.strip():
             if sentence.has_begun:
@@ -49,9 +52,11 @@ class _Sentence:
         self._comments: dict[str, str] = {}
         self._words: list[list[str]] = []
         self._bad: Row | None = None
+        self._num_characters = 0
 
     def add(self, number: int, line: str) -> None:
         """Raises BadRow."""
+        self._num_characters += len(line)
         if line.startswith("#"):
             name, _, value = line[1:].partition("=")
             self._comments.setdefault(name.strip(), value.strip())
@@ -62,6 +67,8 @@ class _Sentence:
             raise BadRow(f"expected {1 + len(COLUMNS)} columns between tabs, got {len(cells)}")
         if cells[0].isdecimal():
             self._words.append(cells[1:])
+        elif not _NO_WORD.fullmatch(cells[0]):
+            raise BadRow(f"expected the number of a word, a range or an empty node, got {show(cells[0])}")
 
     def fail(self, number: int, message: str) -> None:
         self._begin(number)
@@ -73,7 +80,7 @@ class _Sentence:
         columns = zip(*self._words, strict=True) if self._words else ([],) * len(COLUMNS)
         kept: dict[str, Any] = {name: self._comments.get(name) for name in COMMENTS}
         kept.update({name: list(column) for name, column in zip(COLUMNS, columns, strict=True)})
-        return checked(self._line, kept[COLUMNS[0]], kept, options)
+        return checked(self._line, kept[COLUMNS[0]], kept, self._num_characters, options)
 
     def _begin(self, number: int) -> None:
         if not self.has_begun:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
+import json
+import signal
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from model.tasks.task import Task
+from service.body import show as show_value
 from service.bulk.encoder import Asked, Encoder
 from service.bulk.extras import need
 from service.bulk.folder import Fingerprint, Folder
@@ -25,17 +27,16 @@ from service.bulk.report import Report, Total
 from service.bulk.shard_file import Output
 from service.bulk.sources import Source, open_sources, sha256_of
 from service.bulk.summary import NOTHING_NOW, Summary, show
+from service.commands.store import open_to_read, target_of
 from service.engine.backend import Backend, open_backend
 from service.engine.cpu import usable_cpus
 from service.errors import ServiceError
-from service.mixes import Mix, chosen
+from service.mixes import Mix, of_layer
 from service.refusal import Refusal
 from service.replies.answers import Heading
-from service.schemas import EmbedRequest
 from service.settings import SHIPPED_BUNDLE, Settings
-from service.task_store.store import TaskStore
-from service.task_store.target import store_target
-from service.tasks.learned_tasks import LearnedTasks
+from service.task_store.records import task_name
+from service.tasks.learned_tasks import mix_of, wrong_model
 
 
 def embed(given: argparse.Namespace, settings: Settings) -> int:
@@ -46,9 +47,14 @@ def embed(given: argparse.Namespace, settings: Settings) -> int:
     need("bulk", "tqdm", "pyarrow", "h5py")
     if given.engine == "ray":
         need("cluster", "ray")
-    with tempfile.TemporaryDirectory(prefix="polyseme-embed-") as temporary:
-        sources = open_sources(given.inputs, options.input_format, Path(temporary))
-        summary = _Run(given, settings, options, sources).go()
+    # A batch system ends a job so; without this the copy of standard input would stay.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="polyseme-embed-") as temporary:
+            sources = open_sources(given.inputs, options.input_format, Path(temporary))
+            summary = _Run(given, settings, options, sources).go()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     show(summary, as_json=given.json)
     return EXIT_BAD_ROWS if summary.bad else 0
 
@@ -186,15 +192,31 @@ class _Run:
 
 
 def _mix(options: Options, settings: Settings, backend: Backend) -> Mix | None:
-    """Return what is asked of the layers, as a request to /v1/embed asks. Raises Refusal."""
-    # Not checked as a request is: its errors would be those of JSON.
-    body = EmbedRequest.model_construct(inputs=[""], layer=options.layer, task=options.task)
-    store = TaskStore(store_target(settings.tasks_path, settings.database_url, os.environ))
+    """Return what is asked of the layers. Raises Refusal."""
+    if options.task is not None:
+        return _learned_mix(options.task, settings, backend)
     try:
-        choice = asyncio.run(chosen(body, LearnedTasks(store), backend.sha256, backend.num_layers))
+        return of_layer(options.layer, backend.num_layers)
     except ServiceError as error:
-        raise Refusal(f"--{error.where}: {error.message}") from None
-    finally:
-        store.close()
-    assert choice is None or isinstance(choice, Mix)
-    return choice
+        raise Refusal(f"--layer: {error.message}") from None
+
+
+def _learned_mix(name: str, settings: Settings, backend: Backend) -> Mix:
+    try:
+        kept_name = task_name(name)
+    except ValueError as error:
+        raise Refusal(f"--task: {error}") from None
+    with open_to_read(target_of(settings)) as store:
+        stored = None if store is None else store.get(kept_name)
+    if stored is None:
+        raise Refusal(
+            f"--task: expected the name of a task, got {show_value(name)}: `polyseme tasks list` shows what "
+            "there is"
+        )
+    try:
+        task = Task.from_document(json.loads(stored.document))
+    except ValueError as error:  # of a newer version than this one knows
+        raise Refusal(f"--task: {error}") from None
+    if task.model_sha256 != backend.sha256:
+        raise Refusal(f"--task: {wrong_model(task).message}")
+    return mix_of(task)

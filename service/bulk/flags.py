@@ -47,7 +47,7 @@ line, and listed in {BAD_ROWS_FILE} in OUT (for .hdf5 beside it).
 
 Exit status: 0 when every row is embedded; {EXIT_BAD_ROWS} when some rows were bad and all others are
 embedded; 2, with one line that says why, when a flag, an input, a bundle or OUT is wrong, or a file cannot be
-written; 130 after Ctrl-C. What is finished stays.
+written; 130 after Ctrl-C or SIGTERM. What is finished stays.
 """
 
 
@@ -116,7 +116,8 @@ def add_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         default=SHARD_CHARACTERS,
         help=f"characters of text in one file of OUT, about (default: {SHARD_CHARACTERS}). Raising it: fewer "
         "and larger files. Lowering it: less is done again after a kill, and less memory for npz "
-        "and hdf5, which hold a file's vectors until it is written",
+        "and hdf5, which hold a file's vectors until it is written. Much beside the text (64 MB) ends a "
+        "file, too",
     )
     parser.add_argument(
         "--engine",

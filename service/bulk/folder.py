@@ -36,8 +36,11 @@ class Folder:
     """Where the shards of one run are."""
 
     def __init__(self, options: Options) -> None:
+        """Raises Refusal."""
         self.out = options.out
         self._is_file = options.format == "hdf5"
+        if self._is_file and not self.out.name:
+            raise Refusal(f"{self.out}: expected the name of a file, got a folder's")
         self.path = options.out.with_name(options.out.name + PARTS) if self._is_file else options.out
         self.path = self.path.absolute()
 
@@ -113,7 +116,7 @@ class Folder:
         from service.bulk.hdf5_shard import join
 
         partial = self.path / f".joined{PARTIAL}"
-        join(parts, partial, json.dumps({"fingerprint": digest(fingerprint), **summary}, ensure_ascii=False))
+        join(parts, partial, json.dumps({"fingerprint": digest(fingerprint), **summary}))
         put_in_place(partial, self.out)
         self._remove_parts()
 

@@ -13,7 +13,7 @@ from service.bulk.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A shard with its rows: some hundred kilobytes, whatever their vectors will take."""
+    """A shard with its rows: some hundred kilobytes of text, and at most `MAX_KEPT_BYTES` beside it."""
 
     shard: Shard
     file: str  # the input's name

@@ -1,12 +1,14 @@
 """The columns of the inputs beside ours: of which type each is, over all rows, and their part of a table.
 
 Parquet columns keep their type. Of JSON and text a column is what all its values are (a whole number, a
-number, a string, true or false, a list of strings); one that holds several kinds is the JSON text of each.
+number, a string, true or false, a list of strings); one that holds several kinds is the JSON text of each. A
+column of nulls alone is one of strings, unless another input says what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import orjson
@@ -52,10 +54,15 @@ class KeptColumns:
         if self._schema is None:
             text = pa.schema([pa.field(name, _type(kind)) for name, kind in self._kinds.items()])
             plain = [schema.remove_metadata() for schema in self._schemas]
-            try:
-                self._schema = pa.unify_schemas([text, *plain], promote_options="permissive")
-            except pa.ArrowException as error:
-                raise Refusal(f"INPUT: expected columns of one name to be of one type: {error}") from None
+            with _one_type():
+                together = pa.unify_schemas([text, *plain], promote_options="permissive")
+            unknown = {name for name, kind in self._kinds.items() if kind == "null"}
+            self._schema = pa.schema(
+                field.with_type(pa.string())
+                if field.name in unknown and pa.types.is_null(field.type)
+                else field
+                for field in together
+            )
         return self._schema
 
     def names(self) -> list[str]:
@@ -68,7 +75,10 @@ class KeptColumns:
         return [self._renamed(name, given) for name in self.schema().names]
 
     def table(self, rows: Sequence[Row]) -> Any:
-        """Return a table with a row for each of `rows`, which are of one input and good."""
+        """Return a table with a row for each of `rows`, which are of one input and good.
+
+        Raises Refusal when a value does not fit into the type that its column has over all inputs.
+        """
         import pyarrow as pa
 
         schema = self.schema()
@@ -77,10 +87,11 @@ class KeptColumns:
         else:
             found = pa.table({name: self._array(name, rows) for name in self._kinds})
         nothing = [pa.nulls(len(rows), field.type) for field in schema]
-        columns = [
-            found[field.name].cast(field.type) if field.name in found.column_names else null
-            for field, null in zip(schema, nothing, strict=True)
-        ]
+        with _one_type():
+            columns = [
+                found[field.name].cast(field.type) if field.name in found.column_names else null
+                for field, null in zip(schema, nothing, strict=True)
+            ]
         return pa.Table.from_arrays(columns, names=self.names())
 
     def _array(self, name: str, rows: Iterable[Row]) -> Any:
@@ -91,6 +102,9 @@ class KeptColumns:
         if kind == "json":
             # A field that is not there is no null that is written.
             values = (orjson.dumps(row.kept[name]).decode() if name in row.kept else None for row in rows)
+        elif kind == "float":
+            # Arrow refuses whole numbers above 2^53; to most readers of JSON they are floats, too.
+            values = (None if value is None else float(value) for value in values)
         return pa.array(values, _type(kind))
 
     def _renamed(self, name: str, given: Collection[str]) -> str:
@@ -99,6 +113,16 @@ class KeptColumns:
             if name in given:
                 raise Refusal(f"INPUT: expected no column {name}, which is to be the new name of another")
         return name
+
+
+@contextmanager
+def _one_type() -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise Refusal(f"INPUT: expected columns of one name to be of one type: {error}") from None
 
 
 def _kind(value: Any) -> Kind:
@@ -130,6 +154,8 @@ def _type(kind: Kind) -> Any:
     import pyarrow as pa
 
     match kind:
+        case "null":
+            return pa.null()
         case "bool":
             return pa.bool_()
         case "int":

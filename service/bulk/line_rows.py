@@ -26,7 +26,7 @@ def text_rows(source: Source, options: Options) -> Iterator[Row]:
         except BadRow as error:
             yield Row(number, error=str(error))
             continue
-        yield checked(number, text, {TEXT: text}, options)
+        yield checked(number, text, {TEXT: text}, len(text), options)
 
 
 def tsv_rows(source: Source, options: Options) -> Iterator[Row]:
@@ -36,7 +36,8 @@ def tsv_rows(source: Source, options: Options) -> Iterator[Row]:
     names: list[str] = []
     for number, line in lines_of(source):
         try:
-            cells = decoded(line, MAX_LINE_BYTES).split("\t")
+            text = decoded(line, MAX_LINE_BYTES)
+            cells = text.split("\t")
             if not names:
                 names = cells if has_names else [f"column_{i}" for i in range(1, len(cells) + 1)]
                 place = _place(source, names, column if has_names else f"column_{column}")
@@ -49,7 +50,7 @@ def tsv_rows(source: Source, options: Options) -> Iterator[Row]:
                 raise Refusal(f"{source.name}:{number}: {error}") from None
             yield Row(number, error=str(error))
             continue
-        yield checked(number, cells[place], dict(zip(names, cells, strict=True)), options)
+        yield checked(number, cells[place], dict(zip(names, cells, strict=True)), len(text), options)
 
 
 def jsonl_rows(source: Source, options: Options) -> Iterator[Row]:
@@ -58,13 +59,13 @@ def jsonl_rows(source: Source, options: Options) -> Iterator[Row]:
         if line is not None and not line.strip():
             continue
         try:
-            decoded(line, MAX_LINE_BYTES)
-            fields = _object(line or b"")
+            whole = decoded(line, MAX_LINE_BYTES)
+            fields = _object(whole)
             text = _text(fields, options.column)
         except BadRow as error:
             yield Row(number, error=str(error))
             continue
-        yield checked(number, text, fields, options)
+        yield checked(number, text, fields, len(whole), options)
 
 
 def _place(source: Source, names: Sequence[str], column: str) -> int:
@@ -77,11 +78,14 @@ def _place(source: Source, names: Sequence[str], column: str) -> int:
     return names.index(column)
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _object(line: str) -> dict[str, Any]:
     try:
         fields = orjson.loads(line)
+        orjson.dumps(fields)  # which goes less deep, and columns are written with it
     except orjson.JSONDecodeError as error:
         raise BadRow(f"expected JSON, but: {error.msg} at column {error.colno}") from None
+    except orjson.JSONEncodeError:
+        raise BadRow("expected JSON of at most 254 levels, got more") from None
     if not isinstance(fields, dict):
         raise BadRow(f"expected an object, got {show(fields)}")
     return fields

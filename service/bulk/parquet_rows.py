@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 256
 
 
 def parquet_rows(source: Source, options: Options) -> Iterator[Row]:
-    """Yield every row; a null is a bad one. Raises Refusal."""
+    """Yield every row; a null is a bad one. Raises Refusal, OSError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -26,6 +26,7 @@ def parquet_rows(source: Source, options: Options) -> Iterator[Row]:
         place = _place(source, file.schema_arrow, options.column)
         number = 0
         for batch in file.iter_batches(ROWS_AT_ONCE):
+            kept_bytes = batch.nbytes // max(batch.num_rows, 1)
             for i, text in enumerate(_values(batch.column(place))):
                 number += 1
                 if isinstance(text, Exception | None):
@@ -34,8 +35,11 @@ def parquet_rows(source: Source, options: Options) -> Iterator[Row]:
                 elif isinstance(text, list) and None in text:
                     yield Row(number, error=f"word {text.index(None)}: expected a word, got null")
                 else:
-                    yield checked(number, text, batch.slice(i, 1), options)
-    except pa.ArrowException as error:
+                    yield checked(number, text, batch.slice(i, 1), kept_bytes, options)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        # Of damaged pages it says so as OSError, without a number or the file's name.
         raise Refusal(f"{source.name}: expected Parquet, got what cannot be read: {error}") from None
 
 

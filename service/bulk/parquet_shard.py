@@ -48,7 +48,8 @@ class Writer:
         self._output = output
         self._file = file
         self._schema = _schema(output, columns)
-        leaves = [name for name in _leaves(self._schema) if not name.startswith("vector")]
+        vectors = tuple(_vector_names(output.heading, output.pool))
+        leaves = [name for name in _leaves(self._schema) if name.partition(".")[0] not in vectors]
         self._writer = pq.ParquetWriter(
             path,
             self._schema,

@@ -16,6 +16,9 @@ from service.bulk.rows import Row, read_rows
 from service.bulk.sources import Source
 from service.refusal import Refusal
 
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""Of the columns of one shard, about: a row may have few characters of text and a picture beside them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -93,11 +96,12 @@ def rows_of_shards(
 
 def _cut(rows: Iterator[Row], options: Options, columns: KeptColumns) -> tuple[int, int]:
     """Read the rows of one shard; return how many there are, and their characters."""
-    num_rows = num_characters = 0
+    num_rows = num_characters = kept_bytes = 0
     for row in rows:
         num_rows += 1
         num_characters += row.num_characters
+        kept_bytes += row.kept_bytes
         columns.note(row)
-        if num_characters >= options.shard_characters:
+        if num_characters >= options.shard_characters or kept_bytes >= MAX_KEPT_BYTES:
             break
     return num_rows, num_characters

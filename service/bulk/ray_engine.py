@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
@@ -30,7 +31,7 @@ from service.bulk.local_engine import make_shards
 from service.bulk.shard_file import Output
 from service.engine.backend import open_backend
 from service.engine.cpu import usable_cpus
-from service.refusal import Refusal
+from service.refusal import Refusal, one_line
 from service.settings import SHIPPED_BUNDLE
 
 MOST_LOST = 8
@@ -103,6 +104,7 @@ def _connect(cluster: Cluster) -> None:
 
     os.environ.setdefault(TELEMETRY, "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address or "")
         ray.init(
@@ -112,8 +114,11 @@ def _connect(cluster: Cluster) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end with another status
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = one_line(error).partition("\n")[0]
+        if address is None:
+            raise Refusal(f"--engine ray: expected Ray to start on this machine, but: {reason}") from None
         raise Refusal(
             f"--ray-address: expected a running cluster at {address}, found none: {reason}"
         ) from None

@@ -21,6 +21,7 @@ class Row:
     text: Text = ""
     kept: Any = field(default_factory=dict)  # the input's columns: by name, or of Parquet a batch of one row
     error: str | None = None  # why there is no text that can be embedded
+    kept_bytes: int = 0  # of the columns, about
 
     @property
     def num_characters(self) -> int:
@@ -48,7 +49,7 @@ def read_rows(source: Source, options: Options) -> Iterator[Row]:
     return {"text": text_rows, "tsv": tsv_rows, "jsonl": jsonl_rows}[source.format](source, options)
 
 
-def checked(line: int, text: Text, kept: Mapping[str, Any] | Any, options: Options) -> Row:
+def checked(line: int, text: Text, kept: Mapping[str, Any] | Any, kept_bytes: int, options: Options) -> Row:
     """Return the row, or a bad one when the text cannot be embedded."""
     if isinstance(text, str) and options.is_pretokenized:
         text = text.split()
@@ -57,7 +58,7 @@ def checked(line: int, text: Text, kept: Mapping[str, Any] | Any, options: Optio
     except ServiceError as error:
         place = (error.where or "").removeprefix("inputs[0]").strip("[]")
         return Row(line, error=f"word {place}: {error.message}" if place else error.message)
-    return Row(line, text, kept if options.keeps_columns else {})
+    return Row(line, text, kept, kept_bytes=kept_bytes) if options.keeps_columns else Row(line, text)
 
 
 def decoded(line: bytes | None, limit_bytes: int) -> str:

@@ -71,7 +71,8 @@ class Output:
             return None
         try:
             report: Report = self._module().read_report(path)
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile):  # pyarrow's are ValueErrors
+        # pyarrow's are ValueErrors; numpy's of an empty file is an EOFError.
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
             return None
         return report
 

@@ -43,6 +43,8 @@ def open_sources(inputs: Sequence[str], given: InputFormat | None, folder: Path)
     """
     if inputs.count(STANDARD_INPUT) > 1:
         raise Refusal("INPUT: expected - once, got it twice")
+    if STANDARD_INPUT in inputs and sys.stdin is None:
+        raise Refusal("INPUT: expected standard input to be open, got it closed")
     # All of them are looked at before a pipe of hours is read.
     formats = [given or _format_of(name) for name in inputs]
     for name in inputs:

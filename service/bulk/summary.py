@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.bulk.report import first_bad_rows
+from service.commands.terminal import printable
 
 SHOWN_BAD_ROWS = 20
 """That are told one by one; all of them are in a file."""
@@ -41,11 +42,11 @@ def show(summary: Summary, *, as_json: bool) -> None:
     """Say what is bad, on standard error, and what was done: there too, or as_json on standard output."""
     if summary.bad_rows is not None:
         for each in first_bad_rows(Path(summary.bad_rows), SHOWN_BAD_ROWS):
-            print(f"{each.file}:{each.line}: {each.error}", file=sys.stderr)
+            print(printable(f"{each.file}:{each.line}: {each.error}"), file=sys.stderr)
         if summary.bad > SHOWN_BAD_ROWS:
             print(f"... and {summary.bad - SHOWN_BAD_ROWS:,} more", file=sys.stderr)
     if as_json:
-        print(json.dumps(asdict(summary), ensure_ascii=False))
+        print(json.dumps(asdict(summary)))  # in ASCII: the name of a file need not be UTF-8
         return
     line = f"{summary.embedded:,} rows, {summary.tokens:,} tokens in {summary.out}"
     if summary.files_made:

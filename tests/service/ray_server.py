@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import socket
 import subprocess
 import sys
@@ -24,6 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 REPLICA = "ray::ServeReplica:"
 """How the title of a replica's process begins."""
+
+START_S = 3 * PATIENCE_S
+"""Ray waits half a minute for itself and is started up to three times; it must not be waited for without an
+end."""
 
 CLUSTER = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -53,7 +58,9 @@ class RayServer:
 
     def _told(self) -> Any:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        # One line is told for each that is asked for: none can wait in Python's own buffer.
+        is_there, _, _ = select.select([self._process.stdout], [], [], START_S)
+        line = self._process.stdout.readline() if is_there else ""
         assert line, self._log.read_text(errors="replace")
         return json.loads(line)
 

@@ -110,10 +110,9 @@ def test_a_replica_says_how_it_is(tmp_path: Path, runtime: FakeRuntime) -> None:
             await replica.check_health()
             assert (await replica.record_autoscaling_stats())["queued_tokens"] == 0
             runtime.may_run.clear()
-            asked = [
-                asyncio.create_task(client.post("/v1/embed", json={"inputs": [text]}))
-                for text in ("a", "b c d")
-            ]
+            asked = [asyncio.create_task(client.post("/v1/embed", json={"inputs": ["a"]}))]
+            await asyncio.to_thread(wait_until, runtime.running.is_set)
+            asked.append(asyncio.create_task(client.post("/v1/embed", json={"inputs": ["b c d"]})))
             embedder = app.state.registry.embedder(None)
             await asyncio.to_thread(wait_until, lambda: embedder.queue_depth == 5)
             assert (await replica.record_autoscaling_stats())["queued_tokens"] == 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from service.task_store.target import SQLiteFile
 from service.tasks.learned_tasks import new_task
 from tests.service.bulk.conftest import Embed
 from tests.service.bulk.reference import Reference
+from tests.service.processes import ROOT
 from tests.service.tiny_bundle import write_tiny_bundle
 
 
@@ -66,6 +68,14 @@ def test_standard_input_resumes_too(
     assert pq.read_table(out)["file"].to_pylist() == ["-", "-"]
 
 
+def test_standard_input_that_is_closed(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after <&-
+    assert embed("-", tmp_path / "out", "--input-format", "text") == 2
+    assert capsys.readouterr().err == "polyseme: INPUT: expected standard input to be open, got it closed\n"
+
+
 def test_a_pipe_that_has_a_name(embed: Embed, corpus: Path) -> None:
     """As the shell makes one for <(zcat corpus.txt.gz)."""
     pipe, out = corpus.with_name("pipe"), corpus.with_name("out")
@@ -94,6 +104,43 @@ def test_the_mix_of_a_task(
     assert embed(corpus, corpus.with_name("no"), "--task", "none", "--tasks-path", tasks) == 2
     assert capsys.readouterr().err.startswith("polyseme: --task: expected the name of a task, got ")
     assert not corpus.with_name("no").exists()
+
+
+def test_a_task_that_is_not_to_be_had_is_one_line(
+    embed: Embed, bundle: Bundle, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks, out = corpus.with_name("tasks.sqlite"), corpus.with_name("out")
+
+    def refusal(name: str = "sense") -> str:
+        assert embed(corpus, out, "--task", name, "--tasks-path", tasks) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    none = "polyseme: --task: expected the name of a task, got {}: `polyseme tasks list` shows what there is"
+    assert refusal() == none.format('the string "sense"')
+    assert not tasks.exists()  # reading makes no file
+    assert refusal("a b").startswith("polyseme: --task: ")
+    store = TaskStore(SQLiteFile(tasks))
+    store.put(new_task(Task("sense", "sense", "other", "0" * 64, (0.2, 1.4, -0.3), 0.5)))
+    store.close()
+    assert refusal().startswith("polyseme: --task: expected the model that the task was learned on, ")
+    tasks.write_bytes(b"no database" * 1000)
+    assert refusal().startswith(f"polyseme: task store {tasks}: ")
+    assert not out.exists()
+
+
+def test_an_output_that_takes_nothing_is_one_line(bundle: Bundle, corpus: Path) -> None:
+    command = [sys.executable, "-m", "service", "embed", str(corpus), str(corpus.with_name("out")), "--json"]
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            [*command, "--bundle", str(bundle.folder)],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[1:] == ["polyseme: No space left on device"]
 
 
 def test_int8_is_what_the_service_would_give(corpus: Path, tmp_path: Path) -> None:
@@ -141,6 +188,7 @@ ENDINGS = "expected a name that ends with .txt, .tsv, .jsonl, .conllu or .parque
             "--max-characters: expected a whole number of at least 1, got 'x'",
         ),
         ("empty.txt out", "INPUT: expected at least one row, got none"),
+        ("corpus.txt . --format hdf5", ".: expected the name of a file, got a folder's"),
     ],
 )
 def test_refusals_are_one_line(

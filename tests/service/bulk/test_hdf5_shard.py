@@ -47,6 +47,14 @@ def test_the_layout(embed: Embed, corpus: Path, layer: str, reference: Reference
     assert [path.name for path in corpus.parent.iterdir() if path != corpus] == [out.name]
 
 
+def test_a_name_that_is_not_utf8(embed: Embed, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = corpus.with_name("\udcff.hdf5")
+    for made in (1, 0):
+        assert embed(corpus, out, "--json") == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert (summary["out"], summary["files_made"]) == (str(out), made)
+
+
 def test_a_row_that_is_bad_keeps_its_number(embed: Embed, corpus: Path) -> None:
     corpus.write_text("eins\n\nzwei\n", encoding="utf-8")
     out = corpus.with_name("vectors.h5")

@@ -29,6 +29,16 @@ def test_the_arrays_of_a_reply_and_where_each_row_was(
         assert arrays["layer_weights"].tolist() == [0, 0, 1]
 
 
+def test_a_file_that_is_empty_is_made_again(embed: Embed, tmp_path: Path) -> None:
+    path, part = tmp_path / "in.txt", tmp_path / "out.npz" / "part-000000.npz"
+    path.write_text(TEXTS[0], encoding="utf-8")
+    assert embed(path, part.parent) == 0
+    whole = part.read_bytes()
+    part.write_bytes(b"")
+    assert embed(path, part.parent) == 0
+    assert part.read_bytes() == whole
+
+
 def test_a_shard_without_a_good_row(embed: Embed, tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
     path.write_text("\u200b\n \n", encoding="utf-8")

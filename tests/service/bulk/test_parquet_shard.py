@@ -172,6 +172,49 @@ def test_inputs_of_several_forms_share_their_columns(embed: Embed, tmp_path: Pat
     assert table["n"].to_pylist() == [None, 1, 2]
 
 
+def test_whole_numbers_among_others_are_floats_however_large(embed: Embed, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(f'{{"text": "a", "x": {2**53 + 1}}}\n{{"text": "b", "x": 0.5}}\n', encoding="utf-8")
+    assert embed(path, tmp_path / "out") == 0
+    assert pq.read_table(tmp_path / "out")["x"].to_pylist() == [float(2**53 + 1), 0.5]
+
+
+def test_nulls_alone_are_of_the_type_that_another_input_says(embed: Embed, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "n": null, "never": null}\n', encoding="utf-8")
+    pq.write_table(pa.table({"text": ["b"], "n": pa.array([2], pa.int32())}), tmp_path / "b.parquet")
+    assert embed(path, tmp_path / "b.parquet", tmp_path / "out") == 0
+    table = pq.read_table(tmp_path / "out")
+    assert table["n"].to_pylist() == [None, 2]
+    assert [table.schema.field(name).type for name in ("n", "never")] == [pa.int32(), pa.string()]
+
+
+def test_large_columns_beside_the_text_make_more_files(
+    embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held is bounded by them, too; where they are not written they do not count."""
+    monkeypatch.setattr("service.bulk.plan.MAX_KEPT_BYTES", 1000)
+    rows = [{"text": f"number {i}", "picture": "x" * 300} for i in range(8)]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet", use_dictionary=False)
+    for name in ("in.jsonl", "in.parquet"):
+        assert embed(tmp_path / name, tmp_path / f"out.{name}") == 0
+        assert len(list((tmp_path / f"out.{name}").glob("part-*"))) == 2 + (name == "in.jsonl")
+        assert pq.read_table(tmp_path / f"out.{name}").select(["text", "picture"]).to_pylist() == rows
+    assert embed(tmp_path / "in.jsonl", tmp_path / "out.npz") == 0
+    assert len(list((tmp_path / "out.npz").glob("part-*"))) == 1
+
+
+def test_a_value_that_does_not_fit_its_columns_type(
+    embed: Embed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"text": ["a"], "n": [2**53 + 1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["b"], "n": [0.5]}), tmp_path / "b.parquet")
+    assert embed(tmp_path / "a.parquet", tmp_path / "b.parquet", tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("polyseme: INPUT: expected columns of one name to be of one type: ")
+
+
 def test_columns_that_do_not_fit_together(
     embed: Embed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

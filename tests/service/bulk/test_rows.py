@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import io
 import json
 import lzma
 import tempfile
@@ -23,6 +24,9 @@ from service.command_line import parser
 from service.refusal import Refusal
 
 MAX_CHARACTERS = 60
+
+COMPRESSED = (b"\x1f\x8b", b"\xfd7")
+"""How such files begin; no text in UTF-8 does."""
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\t"), min_size=1, max_size=5).filter(
     lambda text: not text.isspace() and not text.startswith("\ufeff")
@@ -45,7 +49,7 @@ def told(rows: list[Row]) -> list[tuple[int, Any]]:
     return [(row.line, row.error or row.text) for row in rows]
 
 
-@given(st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line)))
+@given(st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line and line[:2] not in COMPRESSED)))
 def test_every_line_of_a_text_is_a_row(lines: list[bytes]) -> None:
     rows = read(b"".join(line + b"\n" for line in lines), "text")
     assert [row.line for row in rows] == list(range(1, len(lines) + 1))
@@ -63,10 +67,10 @@ def test_every_line_of_a_text_is_a_row(lines: list[bytes]) -> None:
 
 @given(st.lists(st.dictionaries(words, words, max_size=3), max_size=5))
 def test_json_lines(objects: list[dict[str, str]]) -> None:
-    rows = read("\n\n".join(json.dumps(each) for each in objects).encode(), "jsonl")
-    assert [row.line for row in rows] == [1 + 2 * i for i in range(len(objects))]
-    for fields, row in zip(objects, rows, strict=True):
-        assert row.error is not None or row.kept == fields
+    objects = [{"text": "eins", **fields} for fields in objects]
+    rows = read("\n\n".join(map(json.dumps, objects)).encode(), "jsonl")
+    assert told(rows) == [(1 + 2 * i, fields["text"]) for i, fields in enumerate(objects)]
+    assert [row.kept for row in rows] == objects
 
 
 @given(st.lists(st.lists(words, min_size=3, max_size=3), min_size=1, max_size=5))
@@ -105,7 +109,17 @@ BAD: list[tuple[InputFormat, bytes, str]] = [
     ("jsonl", b'{"text": 3}', 'in the string "text", got the number 3'),
     ("jsonl", b'{"text": []}', "got a list of 0"),
     ("jsonl", b'{"text": ["a", ""]}', "word 1: expected a word, got an empty string"),
+    (
+        "jsonl",
+        b'{"text": "a", "x": ' + b"[" * 300 + b"]" * 300 + b"}",
+        "JSON of at most 254 levels, got more",
+    ),
     ("conllu", b"1\ta", "expected 10 columns between tabs, got 2"),
+    (
+        "conllu",
+        b"1a\ta" + b"\t_" * 8,
+        'expected the number of a word, a range or an empty node, got the string "1a"',
+    ),
     ("conllu", b"1.1\ta" + b"\t_" * 8, "expected at least one word, got an empty list"),
 ]
 
@@ -141,6 +155,15 @@ def test_a_damaged_compressed_file_is_refused(compress: Any) -> None:
     data = compress(bytes(str(list(range(1000))), "ascii"))
     with pytest.raises(Refusal, match="expected a whole compressed file, got a damaged one"):
         read(data[:-20], "text")
+
+
+def test_a_damaged_page_of_parquet_is_refused_with_the_files_name() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": [f"number {i}" for i in range(1000)]}), file, use_dictionary=False)
+    data = bytearray(file.getvalue())
+    data[2000:4000] = b"\xff" * 2000
+    with pytest.raises(Refusal, match=r"^in: expected Parquet, got what cannot be read: "):
+        read(bytes(data), "parquet")
 
 
 def test_text_in_parquet_that_is_no_utf8(tmp_path: Path) -> None:
