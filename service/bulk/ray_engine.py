@@ -78,14 +78,24 @@ def make_shards_on_ray(
     Raises what the tasks raise; Refusal when there is no cluster, or when a shard loses its workers again and
     again.
     """
+    # Ray tells of lost nodes on standard output, where the summary goes, until it has ended.
+    with redirect_stdout(sys.stderr):
+        _make_shards(jobs, worker, cluster, begun, told)
+
+
+def _make_shards(
+    jobs: Iterable[Job],
+    worker: Worker,
+    cluster: Cluster,
+    begun: Callable[[], object],
+    told: Callable[[int, int, int], object],
+) -> None:
     import ray
 
     try:
-        # Ray tells of lost nodes on standard output, where the summary goes.
-        with redirect_stdout(sys.stderr):
-            _connect(cluster)
-            begun()
-            _run(jobs, worker, cluster, told)
+        _connect(cluster)
+        begun()
+        _run(jobs, worker, cluster, told)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None  # without the task's traceback, which is a screen long
     except (
