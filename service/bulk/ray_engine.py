@@ -78,35 +78,25 @@ def make_shards_on_ray(
     Raises what the tasks raise; Refusal when there is no cluster, or when a shard loses its workers again and
     again.
     """
-    # Ray tells of lost nodes on standard output, where the summary goes, until it has ended.
-    with redirect_stdout(sys.stderr):
-        _make_shards(jobs, worker, cluster, begun, told)
-
-
-def _make_shards(
-    jobs: Iterable[Job],
-    worker: Worker,
-    cluster: Cluster,
-    begun: Callable[[], object],
-    told: Callable[[int, int, int], object],
-) -> None:
     import ray
 
-    try:
-        _connect(cluster)
-        begun()
-        _run(jobs, worker, cluster, told)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None  # without the task's traceback, which is a screen long
-    except (
-        ray.exceptions.WorkerCrashedError,
-        ray.exceptions.NodeDiedError,
-        ray.exceptions.OutOfMemoryError,
-    ) as error:
-        lines = str(error).splitlines()
-        raise Refusal(f"--engine ray: a file lost its worker {MOST_LOST + 1} times: {lines[0]}") from None
-    finally:
-        ray.shutdown()
+    # Ray tells of lost nodes on standard output, where the summary goes, until it has ended.
+    with redirect_stdout(sys.stderr):
+        try:
+            _connect(cluster)
+            begun()
+            _run(jobs, worker, cluster, told)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # without the task's traceback, which is a screen long
+        except (
+            ray.exceptions.WorkerCrashedError,
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.OutOfMemoryError,
+        ) as error:
+            lines = str(error).splitlines()
+            raise Refusal(f"--engine ray: a file lost its worker {MOST_LOST + 1} times: {lines[0]}") from None
+        finally:
+            ray.shutdown()
 
 
 def _connect(cluster: Cluster) -> None:
