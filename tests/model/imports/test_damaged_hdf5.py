@@ -22,6 +22,13 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
         read_allennlp(options, weights)
 
 
+def without_characters(folder: Path) -> tuple[Path, Path]:
+    """Write options and weights in which the vectors of characters are missing."""
+    source = random_allennlp()
+    del source.arrays["char_embed"]
+    return source.write(folder)
+
+
 def test_a_file_that_is_damaged_inside(tmp_path: Path) -> None:
     """h5py's own errors are of many kinds: this one is a KeyError."""
     options, weights = random_allennlp().write(tmp_path)
@@ -35,9 +42,7 @@ def test_a_file_that_is_damaged_inside(tmp_path: Path) -> None:
 
 def test_values_that_were_never_written(tmp_path: Path) -> None:
     """HDF5 reads them as zeros, however many there are."""
-    source = random_allennlp()
-    del source.arrays["char_embed"]
-    options, weights = source.write(tmp_path)
+    options, weights = without_characters(tmp_path)
     with h5py.File(weights, "a") as file:
         file.create_dataset("char_embed", (261, 4), "f4")
     with pytest.raises(CheckpointError, match=r"char_embed: expected values, found none: only their shape "):
@@ -45,9 +50,7 @@ def test_values_that_were_never_written(tmp_path: Path) -> None:
 
 
 def test_values_of_a_type_that_numpy_has_not(tmp_path: Path) -> None:
-    source = random_allennlp()
-    del source.arrays["char_embed"]
-    options, weights = source.write(tmp_path)
+    options, weights = without_characters(tmp_path)
     with h5py.File(weights, "a") as file:
         space = h5py.h5s.create_simple((3,))
         h5py.h5d.create(file.id, b"char_embed", h5py.h5t.UNIX_D32LE, space)
@@ -66,9 +69,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_values_in_another_file_are_refused(tmp_path: Path) -> None:
-    source = random_allennlp()
-    del source.arrays["char_embed"]
-    options, weights = source.write(tmp_path)
+    options, weights = without_characters(tmp_path)
     with h5py.File(weights, "a") as file:
         file.create_dataset("char_embed", (261, 4), "f4", external=[(tmp_path / "x", 0, 261 * 16)])
     with pytest.raises(
