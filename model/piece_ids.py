@@ -11,9 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID
+from model.architecture import Architecture
+from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID, SentencePieceTokenizer
 
 Integers = npt.NDArray[np.int32]
+
+
+def piece_ids_of(architecture: Architecture, tokenizer: SentencePieceTokenizer) -> PieceIds | None:
+    """Return None for a network whose pieces have no vectors of their own."""
+    return PieceIds(tokenizer.pieces()) if architecture.word_dim else None
 
 
 class PieceIds:

@@ -23,7 +23,7 @@ from model.elmo_characters import (
 )
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE, WORDS_FILE
 from model.json_values import read_integer, read_list, read_string
-from model.piece_ids import PieceIds
+from model.piece_ids import PieceIds, piece_ids_of
 from model.tokenizer import SentencePieceTokenizer
 from model.word_tokenizer import WordTokenizer
 
@@ -68,7 +68,7 @@ def _open(bundle: Bundle) -> Reader:
     folder, architecture = bundle.folder, bundle.manifest.architecture
     if bundle.manifest.tokenizer == "sentencepiece":
         tokenizer = SentencePieceTokenizer(folder / TOKENIZER_FILE)
-        pieces = PieceIds(tokenizer.pieces()) if architecture.word_dim else None
+        pieces = piece_ids_of(architecture, tokenizer)
         return Reader(tokenizer, Alphabet.load(folder / CHARACTERS_FILE), pieces)
     rows = load_rows(folder / CHARACTERS_FILE)
     words = load_words(folder / WORDS_FILE) if architecture.word_dim else None

@@ -8,7 +8,7 @@ from model.bilm import BiLM
 from model.bundle import Bundle
 from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE
-from model.piece_ids import PieceIds
+from model.piece_ids import piece_ids_of
 from model.tokenizer import SentencePieceTokenizer
 from training.probes.encoded import EncodedSource
 from training.probes.network import TorchNetwork
@@ -24,5 +24,5 @@ def untrained_source(bundle: Bundle, seed: int) -> EncodedSource:
         Alphabet.load(bundle.folder / CHARACTERS_FILE),
         TorchNetwork(model),
         bundle.manifest.architecture.num_vector_layers,
-        pieces=PieceIds(tokenizer.pieces()) if bundle.manifest.architecture.word_dim else None,
+        pieces=piece_ids_of(bundle.manifest.architecture, tokenizer),
     )

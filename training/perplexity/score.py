@@ -19,7 +19,7 @@ from tqdm import tqdm
 from model.bundle import Bundle
 from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE, Precision
-from model.piece_ids import PieceIds
+from model.piece_ids import piece_ids_of
 from model.runtime import Runtime
 from model.tokenizer import BOUNDARY_ID, UNKNOWN_ID, SentencePieceTokenizer, Tokenized
 from training.perplexity.texts import Line
@@ -76,7 +76,7 @@ class Scorer:
         self._hidden_dim = architecture.hidden_dim
         self._top_1L = np.zeros((1, architecture.num_vector_layers), dtype=np.float32)
         self._top_1L[0, -1] = 1.0
-        self._pieces = PieceIds(self._tokenizer.pieces()) if architecture.word_dim else None
+        self._pieces = piece_ids_of(architecture, self._tokenizer)
         boundary_ids = self._pieces.boundary_ids() if self._pieces is not None else None
         vectors_2D = self._runtime.token_vectors(self._alphabet.boundary_rows(), boundary_ids)
         self._vector_of = {BOUNDARY: vectors_2D[0]}

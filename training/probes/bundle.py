@@ -8,7 +8,7 @@ from pathlib import Path
 from model.bundle import Bundle
 from model.characters import Alphabet
 from model.files import CHARACTERS_FILE, TOKENIZER_FILE, Precision
-from model.piece_ids import PieceIds
+from model.piece_ids import piece_ids_of
 from model.runtime import Runtime
 from model.tokenizer import SentencePieceTokenizer
 from training.probes.encoded import EncodedScorer
@@ -74,5 +74,5 @@ def open_bundle(bundle: Bundle, num_threads: int, precision: Precision) -> Encod
         Runtime(bundle, 1, precision),
         bundle.manifest.architecture.num_vector_layers,
         num_workers=num_threads,
-        pieces=PieceIds(tokenizer.pieces()) if bundle.manifest.architecture.word_dim else None,
+        pieces=piece_ids_of(bundle.manifest.architecture, tokenizer),
     )
