@@ -73,7 +73,7 @@ class _Run:
         self._on_ray = given.engine == "ray"
         # Of a cluster's CPUs a task has one unless told otherwise; this process then computes nothing.
         self._num_threads = settings.threads or (1 if self._on_ray else usable_cpus())
-        self._backend = open_backend(settings.bundle[0], self._num_threads, settings.precision)
+        self._backend = open_backend(settings.bundle[0], 1, settings.precision)
         mix = _mix(options, settings, self._backend)
         self._asked = Asked(mix, options.pool, options.normalize, options.dtype)
         self._folder = Folder(options)
@@ -122,7 +122,8 @@ class _Run:
     def _make(self, plan: Plan, wanted: Collection[int], progress: Progress) -> None:
         todo = jobs(plan, self._options, wanted)
         if not self._on_ray:
-            make_shards(todo, Encoder(self._backend, self._asked), self._output, progress.add)
+            encoder = Encoder(self._backend, self._asked, self._num_threads)
+            make_shards(todo, encoder, self._output, progress.add)
             return
         from service.bulk.ray_engine import Cluster, Worker, make_shards_on_ray
 

@@ -1,16 +1,23 @@
 """Rows in, their vectors out, in order: the service's own engine without its queue, because all is here.
 
-Rows are gathered into windows of tokens. In a window the shortest run first, those of like length together,
-and a document longer than a slice runs in slices, as it does in the service; what is pooled to fewer rows is
-pooled at once. What is held is a window's vectors, and one document beside them.
+Rows are gathered into windows of tokens. A window is cut into batches of rows of like length, and each batch
+runs on one of several threads from its first slice to its last: no thread waits for another within a
+batch, and one that writes files takes its time from all of them alike. What is pooled to fewer rows is pooled
+at once. While a window is completed the next ones are begun, over the ends of shards; what is held is their
+vectors, and one document a thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from model.tokenizer import Tokenized
+from service.bulk.jobs import Job
 from service.bulk.rows import Row
 from service.choices import DType, Pool
 from service.engine.backend import Backend, Floats
@@ -28,7 +35,7 @@ from service.settings import Settings
 WINDOW_TOKENS = 16_384
 """67 MB of vectors of 1,024 dimensions, 201 MB of three layers."""
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 """Of one run, padding counted."""
 
 DROPPED = "expected text, got only characters that the tokenizer drops"
@@ -49,36 +56,62 @@ class Asked:
 class Window:
     """Neighbouring rows of a shard."""
 
+    job: Job
     first: int  # its first row's number in the shard
     rows: Sequence[Row]
     outcomes: Sequence[Answer | str]  # of each row: its vectors, or why there are none
     num_tokens: int  # that were read
 
+    @property
+    def ends_shard(self) -> bool:
+        return self.first + len(self.rows) == len(self.job.rows)
+
 
 class Encoder:
     """One model. Not thread-safe."""
 
-    def __init__(self, backend: Backend, asked: Asked) -> None:
+    def __init__(self, backend: Backend, asked: Asked, num_threads: int) -> None:
+        """backend: computes with one thread a call; num_threads: how many calls there are at once."""
         self._tokenizer = backend.tokenizer
-        self._engine = Engine(backend, Settings.cache_tokens, Unobserved())
         self._asked = asked
+        self._num_threads = num_threads
+        self._engines: SimpleQueue[Engine] = SimpleQueue()  # those that no thread has taken
+        for _ in range(num_threads):
+            self._engines.put(Engine(backend, Settings.cache_tokens, Unobserved()))
+        self._num_ahead = -(-num_threads * BATCH_TOKENS // WINDOW_TOKENS)
 
-    def windows(self, rows: Sequence[Row]) -> Iterator[Window]:
-        """Yield all rows with their outcomes."""
-        first = 0
-        while first < len(rows):
-            found: list[Tokenized | str] = []
-            num_tokens = 0
-            for row in rows[first:]:
-                tokenized = self._tokenize(row)
-                found.append(tokenized)
-                if isinstance(tokenized, Tokenized):
-                    num_tokens += len(tokenized)
-                if num_tokens >= WINDOW_TOKENS:
-                    break
-            of_window = rows[first : first + len(found)]
-            yield Window(first, of_window, self._answers(of_window, found), num_tokens)
-            first += len(found)
+    def windows(self, jobs: Iterable[Job]) -> Generator[Window, None, None]:
+        """Yield all rows with their outcomes, in order. Raises what `jobs` and the model raise."""
+        with _threads(self._num_threads) as threads:
+            begun: deque[_Begun] = deque()
+            for job in jobs:
+                first = 0
+                while first < len(job.rows):
+                    begun.append(self._begin(threads, job, first))
+                    first += len(begun[-1].rows)
+                    if len(begun) > self._num_ahead:
+                        yield begun.popleft().finished()
+            while begun:
+                yield begun.popleft().finished()
+
+    def _begin(self, threads: ThreadPoolExecutor, job: Job, first: int) -> _Begun:
+        found: list[Tokenized | str] = []
+        num_tokens = 0
+        for row in job.rows[first:]:
+            tokenized = self._tokenize(row)
+            found.append(tokenized)
+            if isinstance(tokenized, Tokenized):
+                num_tokens += len(tokenized)
+            if num_tokens >= WINDOW_TOKENS:
+                break
+        rows = job.rows[first : first + len(found)]
+        sentences = [
+            _Sentence(i, rows[i], each, Embedding(each.surfaces, self._asked.mix, Settings.slice_tokens))
+            for i, each in enumerate(found)
+            if isinstance(each, Tokenized)
+        ]
+        batches = [threads.submit(self._answers, batch) for batch in self._batches(sentences)]
+        return _Begun(job, first, rows, found, num_tokens, batches)
 
     def _tokenize(self, row: Row) -> Tokenized | str:
         """Return its tokens, or why it has none."""
@@ -90,42 +123,37 @@ class Encoder:
             tokenized = self._tokenizer.tokenize_words(row.text)
         return tokenized if any(tokenized.visible) else DROPPED
 
-    def _answers(self, rows: Sequence[Row], found: Sequence[Tokenized | str]) -> list[Answer | str]:
-        outcomes: list[Answer | str] = [each if isinstance(each, str) else NO_VECTORS for each in found]
-        sentences = [
-            (i, Embedding(each.surfaces, self._asked.mix, Settings.slice_tokens))
-            for i, each in enumerate(found)
-            if isinstance(each, Tokenized)
-        ]
-        while sentences:
-            sentences.sort(key=lambda pair: pair[1].next_tokens)
-            unfinished = []
-            while sentences:
-                size = prefix([sentence.next_tokens for _, sentence in sentences], BATCH_TOKENS)
-                batch, sentences = sentences[:size], sentences[size:]
-                for (i, sentence), outcome in zip(batch, self._run([each for _, each in batch]), strict=True):
-                    tokenized = found[i]
-                    if isinstance(outcome, Unfinished):
-                        unfinished.append((i, sentence))
-                    elif not isinstance(outcome, Exception) and isinstance(tokenized, Tokenized):
-                        outcomes[i] = self._answer(rows[i], tokenized, outcome)
-            sentences = unfinished
-        return outcomes
+    def _batches(self, sentences: Sequence[_Sentence]) -> Iterator[list[_Sentence]]:
+        """Yield them by length, in at least as many batches as there are threads, if there are so many."""
+        left = sorted(sentences, key=lambda sentence: sentence.embedding.num_tokens)
+        most = -(-len(left) // self._num_threads)
+        while left:
+            size = prefix([sentence.embedding.next_tokens for sentence in left[:most]], BATCH_TOKENS)
+            yield left[:size]
+            left = left[size:]
 
-    def _run(self, batch: Sequence[Embedding]) -> list[Outcome[Floats]]:
-        """Run the next slice of each. What has a token without usable vectors fails alone."""
-        outcomes: dict[int, Outcome[Floats]] = {}
+    def _answers(self, batch: Sequence[_Sentence]) -> list[tuple[int, Answer | str]]:
+        """Run a batch to its end; return each sentence's place in its window, and its answer."""
+        answers: list[tuple[int, Answer | str]] = []
+        engine = self._engines.get()
         try:
-            outcomes.update(self._engine(batch))
-        except BadVectors as error:
-            if len(batch) == 1:
-                return [error]
-            middle = len(batch) // 2
-            return self._run(batch[:middle]) + self._run(batch[middle:])
-        return [outcomes[i] for i in range(len(batch))]
+            while batch:
+                unfinished = []
+                outcomes = _run(engine, [sentence.embedding for sentence in batch])
+                for sentence, outcome in zip(batch, outcomes, strict=True):
+                    if isinstance(outcome, Unfinished):
+                        unfinished.append(sentence)
+                    elif isinstance(outcome, Exception):
+                        answers.append((sentence.index, NO_VECTORS))
+                    else:
+                        answers.append((sentence.index, self._answer(sentence, outcome)))
+                batch = unfinished
+        finally:
+            self._engines.put(engine)
+        return answers
 
-    def _answer(self, row: Row, tokenized: Tokenized, vectors: Floats) -> Answer | str:
-        encoded = Encoded.of(row.text, tokenized, vectors)
+    def _answer(self, sentence: _Sentence, vectors: Floats) -> Answer | str:
+        encoded = Encoded.of(sentence.row.text, sentence.tokenized, vectors)
         rows, marks = pool(encoded, self._asked.pool)
         try:
             return Answer(
@@ -135,3 +163,54 @@ class Encoder:
             )
         except ServiceError as error:
             return error.message
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """A row on its way through the engine."""
+
+    index: int  # in its window
+    row: Row
+    tokenized: Tokenized
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A window whose batches run or wait."""
+
+    job: Job
+    first: int
+    rows: Sequence[Row]
+    found: Sequence[Tokenized | str]  # of each row: its tokens, or why it has none
+    num_tokens: int
+    batches: Sequence[Future[list[tuple[int, Answer | str]]]]
+
+    def finished(self) -> Window:
+        """Wait for all of it. Raises what the model has raised."""
+        answers = {i: answer for batch in self.batches for i, answer in batch.result()}
+        outcomes = [each if isinstance(each, str) else answers[i] for i, each in enumerate(self.found)]
+        return Window(self.job, self.first, self.rows, outcomes, self.num_tokens)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[ThreadPoolExecutor]:
+    """Of which none runs afterwards; what then still waits is dropped."""
+    threads = ThreadPoolExecutor(number, thread_name_prefix="polyseme-encoder")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _run(engine: Engine, batch: Sequence[Embedding]) -> list[Outcome[Floats]]:
+    """Run the next slice of each. What has a token without usable vectors fails alone."""
+    outcomes: dict[int, Outcome[Floats]] = {}
+    try:
+        outcomes.update(engine(batch))
+    except BadVectors as error:
+        if len(batch) == 1:
+            return [error]
+        middle = len(batch) // 2
+        return _run(engine, batch[:middle]) + _run(engine, batch[middle:])
+    return [outcomes[i] for i in range(len(batch))]

@@ -1,10 +1,11 @@
-"""The shards of a run, one after another in this process. A thread writes while the next window is
+"""The shards of a run, one after another in this process. A thread writes while the next windows are
 computed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -21,19 +22,26 @@ def make_shards(
 
     Raises OSError; also Refusal, as `jobs` does. What is not finished then leaves nothing.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="polyseme-writer") as thread:
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="polyseme-writer") as thread,
+        closing(encoder.windows(jobs)) as windows,
+    ):
         writing = _InOrder(thread)
-        for job in jobs:
-            file = ShardFile(output, job.shard, job.file, job.kept)
-            try:
-                for window in encoder.windows(job.rows):
-                    writing.submit(partial(file.add, window))
-                    told(*_size(window))
-                writing.submit(file.commit)
-            except BaseException:
-                writing.wait()
+        file: ShardFile | None = None
+        try:
+            for window in windows:
+                if file is None:
+                    file = ShardFile(output, window.job.shard, window.job.file, window.job.kept)
+                writing.submit(partial(file.add, window))
+                told(*_size(window))
+                if window.ends_shard:
+                    writing.submit(file.commit)
+                    file = None
+        except BaseException:
+            writing.wait()
+            if file is not None:
                 file.discard()
-                raise
+            raise
         writing.join()
 
 

@@ -191,9 +191,9 @@ def make_shard(worker: Worker, job: Job) -> tuple[int, int, int]:
 def _encoder(worker: Worker) -> Encoder:
     """The model of this process, which lives on for the next task."""
     folder = worker.bundle or SHIPPED_BUNDLE
-    backend = open_backend(folder, worker.num_threads, worker.precision)
+    backend = open_backend(folder, 1, worker.precision)
     if backend.sha256 != worker.sha256:
         raise BundleError(
             f"{folder}: expected the same bundle on every node, found another on {os.uname().nodename}"
         )
-    return Encoder(backend, worker.asked)
+    return Encoder(backend, worker.asked, worker.num_threads)

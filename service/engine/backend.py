@@ -39,7 +39,7 @@ class TokenizerLike(Protocol):
 
 
 class AlphabetLike(Protocol):
-    """Called from the engine's thread only."""
+    """Called from several threads at once where an engine has several."""
 
     def encode(self, surfaces: Sequence[str]) -> Integers:
         """Return int32 (N, C)."""
@@ -51,7 +51,7 @@ class AlphabetLike(Protocol):
 
 
 class WordIdsLike(Protocol):
-    """Called from the engine's thread only."""
+    """Called from several threads at once where an engine has several."""
 
     def encode(self, surfaces: Sequence[str]) -> Integers:
         """Return int32 (N,)."""

@@ -22,7 +22,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from model.files import Precision
-from service.bulk.encoder import BATCH_TOKENS, Asked, Encoder
+from service.bulk.encoder import Asked, Encoder
+from service.bulk.jobs import Job
+from service.bulk.plan import Shard
 from service.bulk.rows import Row
 from service.engine.backend import open_backend
 from service.engine.cpu import usable_cpus
@@ -34,7 +36,10 @@ from service.engine.sentences import Embedding
 from service.mixes import Mix
 from service.settings import SHIPPED_BUNDLE, Settings
 from tests.benchmarks.bench_service import corpus
+from tests.benchmarks.bulk_profile import profile
 from tests.benchmarks.server_process import ROOT
+
+ENGINE_BATCH_TOKENS = 4096
 
 FORMS: dict[str, tuple[str, ...]] = {
     "Parquet, every token": (),
@@ -46,26 +51,30 @@ FORMS: dict[str, tuple[str, ...]] = {
 
 
 class InProcess:
-    """What there is without files: the engine on sentences that are tokenised and sorted already, and the
-    command's own encoder on rows, whose vectors are dropped."""
+    """What there is without files: the command's own encoder on rows, whose vectors are dropped; and the
+    service's engine, which gives one batch to all threads, on sentences that are tokenised and sorted."""
 
     def __init__(self, lines: Sequence[str], num_threads: int, precision: Precision) -> None:
-        backend = open_backend(SHIPPED_BUNDLE, num_threads, precision)
-        self._mix = Mix((1 / backend.num_layers,) * backend.num_layers)
-        self._engine = Engine(backend, Settings.cache_tokens, Unobserved())
-        self._encoder = Encoder(backend, Asked(self._mix, "token", False, "float32"))
-        self._rows = [Row(line, text) for line, text in enumerate(lines, start=1)]
-        self._surfaces = sorted((backend.tokenizer.tokenize(line).surfaces for line in lines), key=len)
+        self._num_threads = num_threads
+        self._backend = open_backend(SHIPPED_BUNDLE, 1, precision)
+        self._mix = Mix((1 / self._backend.num_layers,) * self._backend.num_layers)
+        rows = [Row(line, text) for line, text in enumerate(lines, start=1)]
+        self._job = Job(Shard(0, 0, 0, len(rows), sum(map(len, lines))), "corpus", rows, None)
+        tokenizer = self._backend.tokenizer
+        self._surfaces = sorted((tokenizer.tokenize(line).surfaces for line in lines), key=len)
         self.num_tokens = sum(map(len, self._surfaces))
+        on_all_threads = open_backend(SHIPPED_BUNDLE, num_threads, precision)
+        self._engine = Engine(on_all_threads, Settings.cache_tokens, Unobserved())
         self.engine()  # fills the cache
-        self.encoder()
 
     def engine(self) -> float:
         """Return tokens a second."""
         started_s = time.perf_counter()
         waiting = self._surfaces
         while waiting:
-            size = prefix([min(len(each) + 2, Settings.slice_tokens) for each in waiting], BATCH_TOKENS)
+            size = prefix(
+                [min(len(each) + 2, Settings.slice_tokens) for each in waiting], ENGINE_BATCH_TOKENS
+            )
             batch = [Embedding(each, self._mix, Settings.slice_tokens) for each in waiting[:size]]
             while batch:
                 outcomes = dict(self._engine(batch))
@@ -74,9 +83,10 @@ class InProcess:
         return self.num_tokens / (time.perf_counter() - started_s)
 
     def encoder(self) -> float:
-        """Return tokens a second."""
+        """Return tokens a second. As in the command, every token is new at first."""
         started_s = time.perf_counter()
-        assert sum(window.num_tokens for window in self._encoder.windows(self._rows)) == self.num_tokens
+        encoder = Encoder(self._backend, Asked(self._mix, "token", False, "float32"), self._num_threads)
+        assert sum(window.num_tokens for window in encoder.windows([self._job])) == self.num_tokens
         return self.num_tokens / (time.perf_counter() - started_s)
 
 
@@ -101,7 +111,7 @@ def one_process(path: Path, lines: Sequence[str], rounds: int, num_threads: int)
         for _ in range(rounds):
             before = limit.encoder()
             engine = limit.engine()
-            told.setdefault("the engine alone", []).append((engine, engine / before))
+            told.setdefault("the service's engine, tokenised before", []).append((engine, engine / before))
             told.setdefault("in process: tokenised, not written", []).append((before, 1.0))
             for name, flags in FORMS.items():
                 with tempfile.TemporaryDirectory() as folder:
@@ -147,16 +157,18 @@ def main() -> None:
     parser.add_argument(
         "--times", type=int, default=8, help="how often the tests' corpus stands in the input"
     )
-    parser.add_argument("--only", choices=("process", "workers"))
+    parser.add_argument("--only", choices=("process", "workers", "profile"))
     given = parser.parse_args()
     lines = corpus() * given.times
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.txt"
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        if given.only != "workers":
+        if given.only in (None, "process"):
             one_process(path, lines, given.rounds, given.threads)
-        if given.only != "process":
+        if given.only in (None, "workers"):
             workers(path, given.rounds, given.threads)
+    if given.only in (None, "profile"):
+        profile(corpus() * 4, given.threads, given.rounds)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,6 @@ def embed(bundle: Bundle) -> Embed:
     """Run `polyseme embed` in this process, and return its exit status."""
 
     def run(*arguments: object) -> int:
-        return main(["embed", *map(str, arguments), "--bundle", str(bundle.folder), "--threads", "1"])
+        return main(["embed", *map(str, arguments), "--bundle", str(bundle.folder), "--threads", "3"])
 
     return run

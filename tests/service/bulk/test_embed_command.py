@@ -145,7 +145,7 @@ def test_an_output_that_takes_nothing_is_one_line(bundle: Bundle, corpus: Path) 
 
 def test_int8_is_what_the_service_would_give(corpus: Path, tmp_path: Path) -> None:
     tiny = write_tiny_bundle(tmp_path / "tiny8", with_int8=True)
-    flags = ["--bundle", str(tiny.folder), "--threads", "1"]
+    flags = ["--bundle", str(tiny.folder), "--threads", "3"]
     for precision in ("float32", "int8"):
         out = str(tmp_path / precision)
         assert main(["embed", str(corpus), out, "--precision", precision, *flags]) == 0

@@ -35,7 +35,7 @@ def files_of(out: Path) -> dict[str, bytes]:
 def interrupted(bundle: Bundle, corpus: Path, out: Path, with_signal: signal.Signals) -> tuple[int, str]:
     """Start the command, send it a signal when its first file is there, and return its status and log."""
     command = [sys.executable, "-m", "service", "embed", str(corpus), str(out), "--shard-characters", "1"]
-    command += ["--bundle", str(bundle.folder), "--threads", "1"]
+    command += ["--bundle", str(bundle.folder), "--threads", "3"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + PATIENCE_S
         while not files_of(out):
