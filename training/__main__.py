@@ -269,7 +269,7 @@ def _one_line(error: Exception) -> str:
     why = str(error)
     if isinstance(error, OSError) and error.strerror is not None:
         why = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    return " ".join(why.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(why.split()))
 
 
 if __name__ == "__main__":

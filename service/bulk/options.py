@@ -33,6 +33,10 @@ INPUT_FORMATS: dict[str, InputFormat] = {
 OUTPUT_FORMATS: dict[str, OutputFormat] = {".hdf5": "hdf5", ".h5": "hdf5", ".npz": "npz"}
 
 
+LAYER_DIGITS = 9
+"""What is longer is no number of a layer, and Python reads no number of thousands of digits."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Everything that decides what is written, but for the inputs and the model."""
@@ -77,7 +81,7 @@ def read_options(given: argparse.Namespace, max_characters: int) -> Options:
         input_format=given.input_format,
         column=given.column,
         is_pretokenized=given.pretokenized or format_ == "hdf5",
-        layer=int(given.layer) if given.layer is not None and given.layer.isdecimal() else given.layer,
+        layer=_layer(given.layer),
         task=given.task,
         pool=given.pool or ("word" if format_ == "hdf5" else "token"),
         normalize=given.normalize,
@@ -86,3 +90,9 @@ def read_options(given: argparse.Namespace, max_characters: int) -> Options:
         max_characters=max_characters,
         shard_characters=given.shard_characters,
     )
+
+
+def _layer(given: str | None) -> str | int | None:
+    if given is not None and given.isdecimal() and len(given) <= LAYER_DIGITS:
+        return int(given)
+    return given

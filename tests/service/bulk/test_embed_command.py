@@ -178,6 +178,11 @@ ENDINGS = "expected a name that ends with .txt, .tsv, .jsonl, .conllu or .parque
         ("- out", "--input-format: expected it beside standard input, got none"),
         ("corpus.bin out", f"corpus.bin: {ENDINGS}, got '.bin': --input-format says what it is"),
         ("corpus.txt out --layer 3", f"--layer: {LAYERS}, got the number 3"),
+        ("corpus.txt out --layer " + "1" * 5000, f"--layer: {LAYERS}, got a string of 5000 characters"),
+        (
+            "corpus.txt out --column body",
+            "--column: expected an input with columns, got corpus.txt, which is text",
+        ),
         ("corpus.txt out --layer best", f'--layer: {LAYERS}, got the string "best"'),
         ("corpus.txt out --ray-address auto", "--ray-address: expected --engine ray beside it, got none"),
         ("corpus.txt out --engine ray --ray-workers 0", "--ray-workers: expected at least 1, got 0"),
