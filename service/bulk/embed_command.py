@@ -51,7 +51,7 @@ def embed(given: argparse.Namespace, settings: Settings) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="polyseme-embed-") as temporary:
-            sources = open_sources(given.inputs, options.input_format, Path(temporary))
+            sources = open_sources(given.inputs, options.input_format, options.column, Path(temporary))
             summary = _Run(given, settings, options, sources).go()
     finally:
         signal.signal(signal.SIGTERM, before)

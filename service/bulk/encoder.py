@@ -3,8 +3,8 @@
 Rows are gathered into windows of tokens. A window is cut into batches of rows of like length, and each batch
 runs on one of several threads from its first slice to its last: no thread waits for another within a
 batch, and one that writes files takes its time from all of them alike. What is pooled to fewer rows is pooled
-at once. While a window is completed the next ones are begun, over the ends of shards; what is held is their
-vectors, and one document a thread.
+at once. So that no thread is idle while a window is completed, those after it are begun, over the ends of
+shards. What is held is their vectors: of two windows, or of a batch for each thread if that is more.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import SimpleQueue
+from threading import Event
 
 from model.tokenizer import Tokenized
 from service.bulk.jobs import Job
@@ -75,26 +74,42 @@ class Encoder:
         self._tokenizer = backend.tokenizer
         self._asked = asked
         self._num_threads = num_threads
-        self._engines: SimpleQueue[Engine] = SimpleQueue()  # those that no thread has taken
-        for _ in range(num_threads):
-            self._engines.put(Engine(backend, Settings.cache_tokens, Unobserved()))
-        self._num_ahead = -(-num_threads * BATCH_TOKENS // WINDOW_TOKENS)
+        self._engine = Engine(backend, Settings.cache_tokens, Unobserved())
 
     def windows(self, jobs: Iterable[Job]) -> Generator[Window, None, None]:
-        """Yield all rows with their outcomes, in order. Raises what `jobs` and the model raise."""
-        with _threads(self._num_threads) as threads:
-            begun: deque[_Begun] = deque()
-            for job in jobs:
+        """Yield all rows with their outcomes, in order. Raises what `jobs` and the model raise; what `jobs`
+        raises after the rows that came before it."""
+        threads = _Threads(self._num_threads)
+        begun: deque[_Begun] = deque()
+        try:
+            for job in _and_what_is_raised(jobs):
+                if isinstance(job, Exception):
+                    while begun:
+                        yield begun.popleft().finished()
+                    raise job
                 first = 0
                 while first < len(job.rows):
                     begun.append(self._begin(threads, job, first))
                     first += len(begun[-1].rows)
-                    if len(begun) > self._num_ahead:
+                    while self._are_enough(begun):
                         yield begun.popleft().finished()
             while begun:
                 yield begun.popleft().finished()
+        finally:
+            threads.close()
 
-    def _begin(self, threads: ThreadPoolExecutor, job: Job, first: int) -> _Begun:
+    def _are_enough(self, begun: Sequence[_Begun]) -> bool:
+        """Whether behind the oldest window there is work for every thread, or as much as may be held."""
+        behind = list(begun)[1:]
+        num_waiting = sum(not batch.done() for window in behind for batch in window.batches)
+        num_tokens = sum(window.num_tokens for window in behind)
+        return (
+            num_waiting >= self._num_threads
+            or num_tokens >= max(WINDOW_TOKENS, self._num_threads * BATCH_TOKENS)
+            or len(behind) >= self._num_threads
+        )
+
+    def _begin(self, threads: _Threads, job: Job, first: int) -> _Begun:
         found: list[Tokenized | str] = []
         num_tokens = 0
         for row in job.rows[first:]:
@@ -110,7 +125,9 @@ class Encoder:
             for i, each in enumerate(found)
             if isinstance(each, Tokenized)
         ]
-        batches = [threads.submit(self._answers, batch) for batch in self._batches(sentences)]
+        batches = [
+            threads.pool.submit(self._answers, batch, threads.stopping) for batch in self._batches(sentences)
+        ]
         return _Begun(job, first, rows, found, num_tokens, batches)
 
     def _tokenize(self, row: Row) -> Tokenized | str:
@@ -124,32 +141,31 @@ class Encoder:
         return tokenized if any(tokenized.visible) else DROPPED
 
     def _batches(self, sentences: Sequence[_Sentence]) -> Iterator[list[_Sentence]]:
-        """Yield them by length, in at least as many batches as there are threads, if there are so many."""
-        left = sorted(sentences, key=lambda sentence: sentence.embedding.num_tokens)
-        most = -(-len(left) // self._num_threads)
-        while left:
-            size = prefix([sentence.embedding.next_tokens for sentence in left[:most]], BATCH_TOKENS)
-            yield left[:size]
-            left = left[size:]
+        """Yield them by length. Documents are spread over the threads, for a batch of them takes long."""
+        by_length = sorted(sentences, key=lambda sentence: sentence.embedding.num_tokens)
+        whole = [sentence for sentence in by_length if sentence.embedding.is_whole]
+        documents = by_length[len(whole) :]
+        for left, most in ((whole, len(whole)), (documents, max(1, len(documents) // self._num_threads))):
+            while left:
+                size = prefix([sentence.embedding.next_tokens for sentence in left[:most]], BATCH_TOKENS)
+                yield left[:size]
+                left = left[size:]
 
-    def _answers(self, batch: Sequence[_Sentence]) -> list[tuple[int, Answer | str]]:
-        """Run a batch to its end; return each sentence's place in its window, and its answer."""
+    def _answers(self, batch: Sequence[_Sentence], stopping: Event) -> list[tuple[int, Answer | str]]:
+        """Run a batch to its end, or until nobody waits for it; return each sentence's place in its window,
+        and its answer."""
         answers: list[tuple[int, Answer | str]] = []
-        engine = self._engines.get()
-        try:
-            while batch:
-                unfinished = []
-                outcomes = _run(engine, [sentence.embedding for sentence in batch])
-                for sentence, outcome in zip(batch, outcomes, strict=True):
-                    if isinstance(outcome, Unfinished):
-                        unfinished.append(sentence)
-                    elif isinstance(outcome, Exception):
-                        answers.append((sentence.index, NO_VECTORS))
-                    else:
-                        answers.append((sentence.index, self._answer(sentence, outcome)))
-                batch = unfinished
-        finally:
-            self._engines.put(engine)
+        while batch and not stopping.is_set():
+            unfinished = []
+            outcomes = _run(self._engine, [sentence.embedding for sentence in batch])
+            for sentence, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Unfinished):
+                    unfinished.append(sentence)
+                elif isinstance(outcome, Exception):
+                    answers.append((sentence.index, NO_VECTORS))
+                else:
+                    answers.append((sentence.index, self._answer(sentence, outcome)))
+            batch = unfinished
         return answers
 
     def _answer(self, sentence: _Sentence, vectors: Floats) -> Answer | str:
@@ -193,14 +209,24 @@ class _Begun:
         return Window(self.job, self.first, self.rows, outcomes, self.num_tokens)
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[ThreadPoolExecutor]:
-    """Of which none runs afterwards; what then still waits is dropped."""
-    threads = ThreadPoolExecutor(number, thread_name_prefix="polyseme-encoder")
+class _Threads:
+    """What computes batches."""
+
+    def __init__(self, number: int) -> None:
+        self.pool = ThreadPoolExecutor(number, thread_name_prefix="polyseme-encoder")
+        self.stopping = Event()
+
+    def close(self) -> None:
+        """Drop what waits, and wait for the slices that run."""
+        self.stopping.set()
+        self.pool.shutdown(cancel_futures=True)
+
+
+def _and_what_is_raised(jobs: Iterable[Job]) -> Iterator[Job | Exception]:
     try:
-        yield threads
-    finally:
-        threads.shutdown(cancel_futures=True)
+        yield from jobs
+    except Exception as error:
+        yield error
 
 
 def _run(engine: Engine, batch: Sequence[Embedding]) -> list[Outcome[Floats]]:

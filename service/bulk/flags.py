@@ -70,7 +70,8 @@ def add_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--column",
         metavar="NAME",
-        help="column of the text (default: text, or words where there is none; of a .tsv text)",
+        help="column of the text (default: text, or words where there is none; of a .tsv text); .txt and "
+        ".conllu have none",
     )
     parser.add_argument(
         "--pretokenized",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.bulk.options import InputFormat, Options
+from service.bulk.options import Options
 from service.bulk.sources import Source
 from service.errors import ServiceError
 from service.inputs import check_inputs
-from service.refusal import Refusal
 from service.schemas import Text
-
-WITHOUT_COLUMNS: Collection[InputFormat] = ("text", "conllu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +35,6 @@ class BadRow(ValueError):
 
 def read_rows(source: Source, options: Options) -> Iterator[Row]:
     """Yield every row. Raises Refusal when the whole input cannot be read, OSError."""
-    if options.column is not None and source.format in WITHOUT_COLUMNS:
-        raise Refusal(
-            f"--column: expected an input with columns, got {source.name}, which is {source.format}"
-        )
     match source.format:
         case "parquet":
             from service.bulk.parquet_rows import parquet_rows

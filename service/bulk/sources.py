@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ STANDARD_INPUT = "-"
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is a bad row, and is not held in memory."""
 
+WITHOUT_COLUMNS: Collection[InputFormat] = ("text", "conllu")
+
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 
 
@@ -36,8 +38,12 @@ class Source:
     format: InputFormat
 
 
-def open_sources(inputs: Sequence[str], given: InputFormat | None, folder: Path) -> list[Source]:
+def open_sources(
+    inputs: Sequence[str], given: InputFormat | None, column: str | None, folder: Path
+) -> list[Source]:
     """Return the inputs. All are read more than once: what comes from a pipe is kept in `folder` first.
+
+    column: of the text, if it was named.
 
     Raises Refusal, OSError.
     """
@@ -47,7 +53,11 @@ def open_sources(inputs: Sequence[str], given: InputFormat | None, folder: Path)
         raise Refusal("INPUT: expected standard input to be open, got it closed")
     # All of them are looked at before a pipe of hours is read.
     formats = [given or _format_of(name) for name in inputs]
-    for name in inputs:
+    for name, format_ in zip(inputs, formats, strict=True):
+        if column is not None and format_ in WITHOUT_COLUMNS:
+            raise Refusal(
+                f"--column: expected inputs with columns, got {_readable(name)}, which is {format_}"
+            )
         if name != STANDARD_INPUT and not Path(name).is_fifo():
             with Path(name).open("rb"):
                 pass

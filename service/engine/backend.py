@@ -39,7 +39,7 @@ class TokenizerLike(Protocol):
 
 
 class AlphabetLike(Protocol):
-    """Called from several threads at once where an engine has several."""
+    """Called from several threads at once."""
 
     def encode(self, surfaces: Sequence[str]) -> Integers:
         """Return int32 (N, C)."""
@@ -51,7 +51,7 @@ class AlphabetLike(Protocol):
 
 
 class WordIdsLike(Protocol):
-    """Called from several threads at once where an engine has several."""
+    """Called from several threads at once."""
 
     def encode(self, surfaces: Sequence[str]) -> Integers:
         """Return int32 (N,)."""
@@ -63,7 +63,7 @@ class WordIdsLike(Protocol):
 
 
 class RuntimeLike(Protocol):
-    """Called from the engine's thread; from two at once only after one was given up because it hung.
+    """Called from several threads at once: in the service only after one was given up because it hung.
 
     What a slice is, and its two arrays of token vectors, `model.runtime` says.
     """

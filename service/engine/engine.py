@@ -1,9 +1,9 @@
 """One batch of sentences through the model: token vectors, contextual layers, each sentence's own mix.
 
-Everything here runs on the batcher's thread, one batch at a time. A sentence's vectors do not depend on the
-others in its batch: padding is masked by `lengths`, and each row carries its own mix and its own state into
-the graph. A batch runs in groups of like length, the shortest first, and each group's sentences are answered
-as soon as it has run.
+The service runs one batch at a time, on the batcher's thread; other callers may run several at once. A
+sentence's vectors do not depend on the others in its batch: padding is masked by `lengths`, and each row
+carries its own mix and its own state into the graph. A batch runs in groups of like length, the shortest
+first, and each group's sentences are answered as soon as it has run.
 
 Shape letters: B sentences of a group, T positions of a slice (boundaries included), L layers, D token-vector
 dim, H hidden, N distinct tokens, S parts of a layer's state, R recurrent layers.
@@ -34,7 +34,8 @@ class BadVectors(Exception):
 
 
 class Engine:
-    """Callable: runs the next slice of every sentence of a batch."""
+    """Callable: runs the next slice of every sentence of a batch. From several threads, if each has sentences
+    of its own and the observer allows it."""
 
     def __init__(self, backend: Backend, cache_tokens: int, observer: EngineObserver) -> None:
         self._alphabet = backend.alphabet

@@ -1,7 +1,7 @@
 """Token vectors by surface: exact, bounded, the least recently used leaving first.
 
 A token's vector depends on its own characters alone (the character CNN sees no neighbours), so it can be kept
-and given to any request. Not thread-safe: the engine's thread owns it.
+and given to any request. Threads may share it: one looks up at a time.
 
 Shape letters: N tokens, D token-vector dim.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class TokenCache:
         self._capacity = capacity
         self._vectors: Floats = np.empty((min(capacity, _FIRST_ROWS), dimension), dtype=np.float32)
         self._rows: OrderedDict[str, int] = OrderedDict()  # surface -> row, the least recently used first
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -38,6 +40,10 @@ class TokenCache:
         compute: gives the vectors (M, D) of the M surfaces that are not kept; when it raises, nothing changes
         but the order of use.
         """
+        with self._lock:
+            return self._lookup(surfaces, compute)
+
+    def _lookup(self, surfaces: Sequence[str], compute: Callable[[list[str]], Floats]) -> Floats:
         row_of, use = self._rows.get, self._rows.move_to_end
         rows = np.array([row_of(surface, -1) for surface in surfaces], dtype=np.intp)
         for surface, row in zip(surfaces, rows.tolist(), strict=True):

@@ -39,8 +39,6 @@ from tests.benchmarks.bench_service import corpus
 from tests.benchmarks.bulk_profile import profile
 from tests.benchmarks.server_process import ROOT
 
-ENGINE_BATCH_TOKENS = 4096
-
 FORMS: dict[str, tuple[str, ...]] = {
     "Parquet, every token": (),
     "Parquet, every token, float16": ("--dtype", "float16"),
@@ -72,9 +70,8 @@ class InProcess:
         started_s = time.perf_counter()
         waiting = self._surfaces
         while waiting:
-            size = prefix(
-                [min(len(each) + 2, Settings.slice_tokens) for each in waiting], ENGINE_BATCH_TOKENS
-            )
+            lengths = [min(len(each) + 2, Settings.slice_tokens) for each in waiting]
+            size = prefix(lengths, Settings.batch_tokens)
             batch = [Embedding(each, self._mix, Settings.slice_tokens) for each in waiting[:size]]
             while batch:
                 outcomes = dict(self._engine(batch))

@@ -77,7 +77,7 @@ def _embedding_s(backend: Backend, asked: Asked, num_threads: int, job: Job, rou
         for _ in encoder.windows([job]):
             pass
 
-    all_windows()  # fills the caches
+    all_windows()  # fills the cache
     return _least(time.process_time, all_windows, rounds)
 
 

@@ -181,7 +181,7 @@ ENDINGS = "expected a name that ends with .txt, .tsv, .jsonl, .conllu or .parque
         ("corpus.txt out --layer " + "1" * 5000, f"--layer: {LAYERS}, got a string of 5000 characters"),
         (
             "corpus.txt out --column body",
-            "--column: expected an input with columns, got corpus.txt, which is text",
+            "--column: expected inputs with columns, got corpus.txt, which is text",
         ),
         ("corpus.txt out --layer best", f'--layer: {LAYERS}, got the string "best"'),
         ("corpus.txt out --ray-address auto", "--ray-address: expected --engine ray beside it, got none"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,9 @@ from service.bulk.plan import Shard
 from service.bulk.rows import Row
 from service.engine.backend import Backend, RuntimeLike, open_backend
 from service.mixes import Mix
+from service.refusal import Refusal
 from service.replies.answers import Answer
+from tests.patience import PATIENCE_S
 from tests.service.bulk.reference import Reference
 
 AVERAGE = Asked(Mix((1 / 3, 1 / 3, 1 / 3)), "token", False, "float32")
@@ -85,18 +87,82 @@ def test_rows_of_several_shards_keep_their_order(
         np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
 
 
-def test_few_long_documents_are_spread_over_the_threads(backend: Backend) -> None:
-    """They would fit one batch. That four run at once is known when each waits for the three others."""
+@pytest.mark.parametrize("num_documents", [4, 5, 9])
+def test_few_long_documents_are_spread_over_the_threads(backend: Backend, num_documents: int) -> None:
+    """They would fit one batch. That four run at once is known when each waits for three others."""
     together = threading.Barrier(4)
 
     class Waiting(Same):
         def mix_slices(self, *given: Any) -> Any:
-            together.wait(timeout=30)
+            if not self.have_met:
+                together.wait(timeout=PATIENCE_S)
+                self.have_met = True
             return self.runtime.mix_slices(*given)
 
+        have_met = False
+
     encoder = Encoder(replace(backend, runtime=Waiting(backend.runtime)), AVERAGE, 4)
-    (window,) = encoder.windows([job(0, ["the bank " * 200] * 4)])
+    (window,) = encoder.windows([job(0, ["the bank " * 200] * num_documents)])
     assert all(isinstance(outcome, Answer) for outcome in window.outcomes)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 7])
+def test_what_the_input_raises_comes_after_the_rows_before_it(backend: Backend, num_threads: int) -> None:
+    def jobs() -> Iterator[Job]:
+        for number in range(5):
+            yield job(number, SENTENCES[:2])
+        raise Refusal("INPUT: damaged")
+
+    windows = Encoder(backend, AVERAGE, num_threads).windows(jobs())
+    seen: list[int] = []
+    with pytest.raises(Refusal, match="damaged"):
+        seen.extend(window.job.shard.number for window in windows)
+    assert seen == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("small_windows")
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_no_more_is_begun_than_may_be_held(backend: Backend, num_threads: int) -> None:
+    taken = 0
+
+    def jobs() -> Iterator[Job]:
+        nonlocal taken
+        for number in range(40):
+            taken += 1
+            yield job(number, [SENTENCES[-1]])  # a window each, of 301 tokens where 300 or 400 may wait
+
+    for i, _ in enumerate(Encoder(backend, AVERAGE, num_threads).windows(jobs())):
+        assert taken <= i + 3
+
+
+def test_a_document_that_nobody_waits_for_is_not_read_on(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, closing = threading.Event(), threading.Event()
+    num_slices = 0
+    close = encoder_module._Threads.close
+
+    def announced(threads: encoder_module._Threads) -> None:
+        threads.stopping.set()
+        closing.set()
+        close(threads)
+
+    class Waiting(Same):
+        def mix_slices(self, *given: Any) -> Any:
+            nonlocal num_slices
+            if given[0].shape[0] > 100:
+                num_slices += 1
+                reads.set()
+                assert closing.wait(PATIENCE_S)
+            return self.runtime.mix_slices(*given)
+
+    monkeypatch.setattr(encoder_module._Threads, "close", announced)
+    encoder = Encoder(replace(backend, runtime=Waiting(backend.runtime)), AVERAGE, 1)
+    windows = encoder.windows([job(0, ["a"]), job(1, ["the bank " * 5000])])
+    assert next(windows).job.shard.number == 0
+    assert reads.wait(PATIENCE_S)
+    windows.close()
+    assert num_slices == 1
 
 
 @pytest.mark.usefixtures("small_windows")
@@ -115,7 +181,7 @@ def test_what_the_model_raises_ends_the_run(backend: Backend) -> None:
         list(encoder.windows([job(0, SENTENCES * 20)]))
     num_calls = len(calls)
     assert not any(thread.name.startswith("polyseme-encoder") for thread in threading.enumerate())
-    # All engines were given back: the encoder goes on.
+    # The encoder goes on.
     assert len(embedded(list(encoder.windows([job(0, SENTENCES)])))) == len(SENTENCES)
     assert len(calls) > num_calls
 
