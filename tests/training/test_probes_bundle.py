@@ -7,7 +7,7 @@ import pytest
 
 from model.bundle import Bundle
 from training.__main__ import EXIT_OK, EXIT_USER_ERROR, main
-from training.probes.rows import BaselineRow, write_rows
+from training.probes.rows import BaselineRow, read_rows, write_rows
 
 
 @pytest.fixture
@@ -38,6 +38,15 @@ def test_a_bundle_is_probed_reported_and_not_probed_twice(
     assert list(results) == ["stsb_en", "blimp"]
     assert list(results["stsb_en"]["rows"]) == ["layer 0", "layer 1", "layer 2", "equal", "learned"]
     assert results["blimp"]["rows"]["likelier sentence"]["accuracy"] in (0, 1)
+
+    # Another report can show it: the best row and the learned mix of each set.
+    own = {(row.set, row.column): row for row in read_rows(out / "rows.json")}
+    name = f"{untrained.manifest.name}, float32"
+    assert ("stsb_en", f"{name}, learned") in own
+    assert ("blimp", f"{name}, likelier sentence") in own
+    best = max(row["spearman"] for row in results["stsb_en"]["rows"].values())
+    assert max(row.metrics["spearman"] for row in own.values() if row.set == "stsb_en") == best
+    assert own["stsb_en", f"{name}, learned"].source == "measured: polyseme-train probe --precision float32"
 
     kept = {path: path.stat().st_mtime_ns for path in out.glob("sets/*/*.json")}
     assert len(kept) == 2

@@ -14,7 +14,7 @@ from model.tokenizer import SentencePieceTokenizer
 from training.probes.encoded import EncodedScorer
 from training.probes.plots import draw
 from training.probes.report import SetResult
-from training.probes.rows import ANCHORS, read_rows
+from training.probes.rows import ANCHORS, read_rows, rows_of, write_rows
 from training.probes.runner import probe
 from training.probes.sets import PROBE_SETS, with_wordnet
 from training.probes.table import write_report
@@ -35,8 +35,8 @@ def probe_bundle(
     """`probe` for a bundle, its results keyed by the precision and its manifest's hash; then the report.
 
     rows: files of rows.py to show beside it; wordnet: the folder of WordNet 3.0. Writes report.md,
-    report.json and plots/ in `out`. Raises BundleError for a broken bundle, ValueError as `probe` and
-    `read_rows`.
+    report.json, plots/ and rows.json, which another report can show, in `out`. Raises BundleError for a
+    broken bundle, ValueError as `probe` and `read_rows`.
     """
     bundle = Bundle.open(folder)
     beside = [row for path in (ANCHORS, *rows) for row in read_rows(path)]
@@ -55,6 +55,12 @@ def probe_bundle(
     plots = draw(results, out / "plots")
     title = f"{bundle.manifest.name}, {precision}, {bundle.manifest.sha256[:12]}"
     write_report(out, title, results, beside, plots)
+    own = rows_of(
+        results,
+        f"{bundle.manifest.name}, {precision}",
+        f"measured: polyseme-train probe --precision {precision}",
+    )
+    write_rows(out / "rows.json", [row for row in own if row.layer in results[row.set].headline])
     return results
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model.tasks.report import LEARNED
 from training.atomic import write_atomically
 from training.probes.intervals import Difference, Row
 from training.probes.mix import LearnedMix
@@ -89,6 +90,12 @@ class SetResult:
             None if probed.picture is None else asdict(probed.picture),
             seconds,
         )
+
+    @property
+    def headline(self) -> list[str]:
+        """The rows to quote: the best by the main metric, and the learned mix."""
+        best = max(self.rows, key=lambda name: self.rows[name][self.metrics[0]])
+        return [name for name in dict.fromkeys([best, LEARNED]) if name in self.rows]
 
     def is_of(self, model_key: str, data_sha256: str) -> bool:
         came = (self.model_key, self.data_sha256, self.protocol_version)

@@ -128,11 +128,9 @@ def beside_table(results: Mapping[str, SetResult], beside: Sequence[BaselineRow]
         own_rows = [row for row in shown if row.set == name]
         if not own_rows:
             continue
-        best = max(result.rows, key=lambda key: result.rows[key][result.metrics[0]])
-        for vectors in dict.fromkeys([best, LEARNED]):
-            if vectors in result.rows:
-                text = _numbers(result.rows[vectors], result.metrics)
-                lines.append(_line([name, f"**{vectors}**", ", ".join(result.metrics), text, "this report"]))
+        for vectors in result.headline:
+            text = _numbers(result.rows[vectors], result.metrics)
+            lines.append(_line([name, f"**{vectors}**", ", ".join(result.metrics), text, "this report"]))
         for row in own_rows:
             metrics = [metric for metric in result.metrics if metric in row.metrics]
             lines.append(
