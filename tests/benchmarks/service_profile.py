@@ -49,7 +49,7 @@ class NoNetwork:
         self.once: Callable[[], object] | None = None  # to be called on the engine's thread, in the next run
 
     def token_vectors(self, char_ids_NC: Integers, word_ids_N: Integers | None = None) -> Floats:
-        return self._runtime.token_vectors(char_ids_NC)
+        return self._runtime.token_vectors(char_ids_NC, word_ids_N)
 
     def first_state(self, num_sentences: int) -> Floats:
         return self._runtime.first_state(num_sentences)

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import Bundle
-from model.characters import Alphabet
 from model.files import WEIGHTS_FILE
+from model.reader import open_reader
 from model.runtime import Runtime
-from model.tokenizer import SentencePieceTokenizer
 
 BUNDLE = Path(__file__).resolve().parents[2] / "model" / "pretrained" / "enko"
 GOLDEN = Path(__file__).with_name("enko.npz")
@@ -25,12 +24,12 @@ SENTENCES = {"first": "강에서 배를 타고 건너편으로 갔다.", "second
 def layers(sentence: str) -> npt.NDArray[np.float32]:
     """Return float32 (L, T, 2H) of a sentence alone, boundaries included."""
     bundle = Bundle.open(BUNDLE)
-    runtime = Runtime(bundle, num_threads=1)
-    tokenizer = SentencePieceTokenizer(BUNDLE / "tokenizer.model")
-    alphabet = Alphabet.load(BUNDLE / "characters.json")
-    boundary = runtime.token_vectors(alphabet.boundary_row()[None])
-    tokens = runtime.token_vectors(alphabet.encode(tokenizer.tokenize(sentence).surfaces))
-    x_T1D = np.concatenate([boundary, tokens, boundary])[:, None]
+    runtime, reader = Runtime(bundle, num_threads=1), open_reader(bundle)
+    assert reader.words is not None
+    surfaces = reader.tokenizer.tokenize(sentence).surfaces
+    boundaries = runtime.token_vectors(reader.alphabet.boundary_rows(), reader.words.boundary_ids())
+    tokens = runtime.token_vectors(reader.alphabet.encode(surfaces), reader.words.encode(surfaces))
+    x_T1D = np.concatenate([boundaries[:1], tokens, boundaries[1:]])[:, None]
     return runtime.layers(x_T1D, np.array([len(x_T1D)], dtype=np.int32))[:, :, 0]
 
 

@@ -28,7 +28,8 @@ hidden_dim, num_layers = 512, 3
 def one_of_each(longest, num_sentences):
     longest_token = dice.randint(1, 60)
     char_ids_NC = numbers.integers(1, 60, (dice.randint(1, 64), longest_token), dtype=np.int32)
-    runtime.token_vectors(char_ids_NC)
+    piece_ids_N = numbers.integers(0, 16384, len(char_ids_NC), dtype=np.int32)
+    runtime.token_vectors(char_ids_NC, piece_ids_N)
     x_TBD = numbers.standard_normal((longest, num_sentences, hidden_dim), dtype=np.float32)
     lengths_B = np.full(num_sentences, longest, dtype=np.int32)
     state = runtime.first_state(num_sentences)
