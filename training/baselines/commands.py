@@ -13,7 +13,8 @@ from model.bundle import Bundle
 from training import pipeline
 from training.atomic import write_atomically
 from training.corpus import check_texts
-from training.probes.rows import BaselineRow, rows_of, write_rows
+from training.probes.report import SetResult
+from training.probes.rows import BaselineRow, quoted_rows_of, rows_of, write_rows
 from training.probes.runner import probe
 from training.probes.sets import PROBE_SETS
 from training.probes.source import LayerSource, SentenceScorer
@@ -47,8 +48,10 @@ def fasttext(options: argparse.Namespace) -> bool:
     with path.open("rb") as file:
         key = hashlib.file_digest(file, "sha256").hexdigest()
     vectors = load_fasttext(path)
-    rows = _probe(StaticSource(vectors), f"static-{key}", "fastText", options)
-    rows += _probe(WindowSource(vectors), f"window-{key}", "fastText + window", options)
+    static = _probe(StaticSource(vectors), f"static-{key}", options)
+    window = _probe(WindowSource(vectors), f"window-{key}", options)
+    rows = rows_of(static, "fastText", _source(options))
+    rows += rows_of(window, "fastText + window", _source(options))
     # One layer, which needs no name; the most frequent sense is in every report already.
     rows = [replace(row, layer="") for row in rows if row.layer == "layer 0"]
     return _write(rows, "fasttext", options)
@@ -67,7 +70,8 @@ def untrained(options: argparse.Namespace) -> bool:
     document = json.dumps([bundle.manifest.architecture.to_dict(), UNTRAINED_SEED])
     key = hashlib.sha256(document.encode()).hexdigest()
     source = untrained_source(bundle, UNTRAINED_SEED)
-    return _write(_probe(source, f"untrained-{key}", "untrained network", options), "untrained", options)
+    results = _probe(source, f"untrained-{key}", options)
+    return _write(quoted_rows_of(results, "untrained network", _source(options)), "untrained", options)
 
 
 def recurrent(options: argparse.Namespace) -> bool:
@@ -91,24 +95,24 @@ def recurrent(options: argparse.Namespace) -> bool:
             continue
         source = open_bundle(bundle, 2, "float32")
         key = bundle.manifest.sha256
-        rows += _probe(source, f"both-{key}", variant.name, options, scorer=source)
-        rows += _probe(ForwardHalf(source), f"forward-{key}", f"{variant.name}, forward only", options)
+        both = _probe(source, f"both-{key}", options, scorer=source)
+        forward = _probe(ForwardHalf(source), f"forward-{key}", options)
+        rows += quoted_rows_of(both, variant.name, _source(options))
+        rows += quoted_rows_of(forward, f"{variant.name}, forward only", _source(options))
     return _write(rows, "recurrent", options) if rows else True
 
 
 def _probe(
     source: LayerSource,
     key: str,
-    vectors: str,
     options: argparse.Namespace,
     scorer: SentenceScorer | None = None,
-) -> list[BaselineRow]:
+) -> dict[str, SetResult]:
     set_names = options.sets
     if set_names is not None and scorer is None:
         asking = {probe_set.name for probe_set in PROBE_SETS if probe_set.asks_how_likely}
         set_names = [name for name in set_names if name not in asking]
-    results = probe(source, key, options.data, options.out, set_names, scorer=scorer)
-    return rows_of(results, vectors, _source(options))
+    return probe(source, key, options.data, options.out, set_names, scorer=scorer)
 
 
 def _source(options: argparse.Namespace) -> str:

@@ -14,7 +14,7 @@ from model.tokenizer import SentencePieceTokenizer
 from training.probes.encoded import EncodedScorer
 from training.probes.plots import draw
 from training.probes.report import SetResult
-from training.probes.rows import ANCHORS, read_rows, rows_of, write_rows
+from training.probes.rows import ANCHORS, quoted_rows_of, read_rows, write_rows
 from training.probes.runner import probe
 from training.probes.sets import PROBE_SETS, with_wordnet
 from training.probes.table import write_report
@@ -55,12 +55,9 @@ def probe_bundle(
     plots = draw(results, out / "plots")
     title = f"{bundle.manifest.name}, {precision}, {bundle.manifest.sha256[:12]}"
     write_report(out, title, results, beside, plots)
-    own = rows_of(
-        results,
-        f"{bundle.manifest.name}, {precision}",
-        f"measured: polyseme-train probe --precision {precision}",
-    )
-    write_rows(out / "rows.json", [row for row in own if row.layer in results[row.set].headline])
+    vectors = f"{bundle.manifest.name}, {precision}"
+    source_name = f"measured: polyseme-train probe --precision {precision}"
+    write_rows(out / "rows.json", quoted_rows_of(results, vectors, source_name))
     return results
 
 

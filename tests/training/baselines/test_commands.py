@@ -94,13 +94,18 @@ def test_counts_measure_what_can_be_counted(
     assert line.startswith("expected sets among ud_en_ewt, ud_ko_kaist, sst2")
 
 
-def test_an_untrained_network_has_a_row_a_layer(untrained: Bundle, data: Path, tmp_path: Path) -> None:
+def test_an_untrained_network_has_its_best_row_and_a_learned_mix(
+    untrained: Bundle, data: Path, tmp_path: Path
+) -> None:
     command = ["baseline", "untrained", str(untrained.folder), "--data", str(data)]
     # It is no language model: what is asked of one is left out.
     assert main([*command, "--sets", "homograph_ko_open,blimp", "--out", str(tmp_path / "rows")]) == 0
     rows = read_rows(tmp_path / "rows" / "untrained.json")
     assert {row.vectors for row in rows} == {"untrained network"}
-    assert {"layer 0", "layer 1", "layer 2"} <= {row.layer for row in rows}
+    assert "learned" in {row.layer for row in rows}
+    best = max(rows, key=lambda row: row.metrics["accuracy"])
+    assert best.metrics["accuracy_low"] <= best.metrics["accuracy"] <= best.metrics["accuracy_high"]
+    assert len(rows) <= 2
 
 
 def test_options_of_the_recurrent_line_that_do_not_fit_are_refused(
