@@ -10,7 +10,6 @@ from model.files import WEIGHTS_FILE
 from tests.golden.enko import BUNDLE, GOLDEN, SENTENCES, layers
 from training.lineage import corpora_in_all, tokens_in_all
 
-
 README = BUNDLE.parents[2] / "README.md"
 
 
