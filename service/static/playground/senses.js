@@ -141,7 +141,7 @@ function makeControls() {
   );
 }
 
-/** The layers above the letters in equal parts. */
+/** The layers above the word itself in equal parts. */
 function contextual() {
   return Array.from({ length: shown.numLayers }, (_, layer) => Number(layer > 0) / (shown.numLayers - 1));
 }

@@ -25,12 +25,12 @@ const WORDS = {
     unreachable: "The server cannot be reached.",
     working: "Working…",
     sensesIntroduction:
-      "Every place where the word stands is a point. Layer 0 sees only the letters: what is written alike falls together; " +
+      "Every place where the word stands is a point. Layer 0 sees only the word: what is written alike falls together; " +
       "the layers above see the sentence and pull the senses apart. Drag the layers.",
     sensesHint: "After # you may write the sense: it gets a colour, and is not read by the model.",
     plotLabel: "The occurrences as points; the table and the sentence below say the same in words and numbers.",
     mix: "Mix of the layers",
-    layer: (number) => (number === 0 ? "Layer 0: letters" : `Layer ${number}: context`),
+    layer: (number) => (number === 0 ? "Layer 0: word" : `Layer ${number}: context`),
     gamma: "Gamma: length of all vectors",
     only: (number) => `Layer ${number} alone`,
     equal: "Equal",
@@ -95,12 +95,12 @@ const WORDS = {
     unreachable: "서버에 연결할 수 없습니다.",
     working: "처리 중…",
     sensesIntroduction:
-      "낱말이 나오는 자리마다 점 하나입니다. 0층은 글자만 보므로 똑같이 적힌 것은 겹치고, " +
+      "낱말이 나오는 자리마다 점 하나입니다. 0층은 낱말만 보므로 똑같이 적힌 것은 겹치고, " +
       "위층은 문장을 보고 의미를 갈라놓습니다. 층의 비중을 움직여 보세요.",
     sensesHint: "# 뒤에 의미를 적으면 색으로 구별합니다. 모델은 그 부분을 읽지 않습니다.",
     plotLabel: "낱말이 나온 자리를 점으로 나타낸 그림. 아래의 문장과 표가 같은 내용을 글과 숫자로 전합니다.",
     mix: "층의 혼합",
-    layer: (number) => (number === 0 ? "0층: 글자" : `${number}층: 문맥`),
+    layer: (number) => (number === 0 ? "0층: 낱말" : `${number}층: 문맥`),
     gamma: "감마: 모든 벡터의 길이",
     only: (number) => `${number}층만`,
     equal: "똑같이",
