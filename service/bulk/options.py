@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,10 +32,6 @@ INPUT_FORMATS: dict[str, InputFormat] = {
     ".parquet": "parquet",
 }
 OUTPUT_FORMATS: dict[str, OutputFormat] = {".hdf5": "hdf5", ".h5": "hdf5", ".npz": "npz"}
-
-
-LAYER_DIGITS = 9
-"""What is longer is no number of a layer, and Python reads no number of thousands of digits."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,7 @@ def read_options(given: argparse.Namespace, max_characters: int) -> Options:
 
 
 def _layer(given: str | None) -> str | int | None:
-    if given is not None and given.isdecimal() and len(given) <= LAYER_DIGITS:
-        return int(given)
+    if given is not None and given.isdecimal():
+        with suppress(ValueError):  # Python reads no number of thousands of digits
+            return int(given)
     return given

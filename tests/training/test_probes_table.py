@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from training.probes.plots import draw
 from training.probes.report import SetResult
-from training.probes.rows import BaselineRow
+from training.probes.rows import BaselineRow, quoted_rows_of
 from training.probes.table import beside_table, layer_table, mix_table, typo_table, write_report
 
 
@@ -48,6 +49,13 @@ CHOICE = SetResult(
     "pairs", "key", "hash", 2, ["accuracy"], {"likelier sentence": row(0.6)}, {}, {}, None, None, 1.0
 )
 RESULTS = {"senses": SENSE, "texts": TYPOS, "pairs": CHOICE}
+
+
+def test_a_floor_is_not_quoted_as_vectors_however_good_it_is() -> None:
+    below = replace(SENSE, rows={**SENSE.rows, "most frequent sense": row(0.9)})
+    assert below.headline == SENSE.headline == ["equal", "learned"]
+    assert [each.layer for each in quoted_rows_of({"senses": below}, "RNN", "here")] == ["equal", "learned"]
+    assert CHOICE.headline == ["likelier sentence"]
 
 
 def test_layers_stand_beside_each_other_and_the_best_is_bold() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from model.tasks.report import EQUAL, LEARNED
 from training.probes.choices import LIKELIER
 from training.probes.report import SetResult
 
@@ -51,7 +50,7 @@ def layers_figure(results: Mapping[str, SetResult]) -> Figure:
             continue
         name, result = list(results.items())[place]
         main = result.metrics[0]
-        shown = [key for key in result.rows if key.startswith("layer ") or key in (EQUAL, LEARNED)]
+        shown = result.vector_rows
         values = [100 * result.rows[key][main] for key in shown]
         ranges = [
             [v - 100 * result.rows[k][f"{main}_low"] for k, v in zip(shown, values, strict=True)],

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model.tasks.report import LEARNED
+from model.tasks.report import EQUAL, LEARNED
 from training.atomic import write_atomically
 from training.probes.intervals import Difference, Row
 from training.probes.mix import LearnedMix
@@ -92,9 +92,14 @@ class SetResult:
         )
 
     @property
+    def vector_rows(self) -> list[str]:
+        """The rows of layers and of their mixes: no floors, and no scores of a language model."""
+        return [name for name in self.rows if name.startswith("layer ") or name in (EQUAL, LEARNED)]
+
+    @property
     def headline(self) -> list[str]:
-        """The rows to quote: the best by the main metric, and the learned mix."""
-        best = max(self.rows, key=lambda name: self.rows[name][self.metrics[0]])
+        """The rows to quote: the best by the main metric, of vectors if there are any, and the learned mix."""
+        best = max(self.vector_rows or self.rows, key=lambda name: self.rows[name][self.metrics[0]])
         return [name for name in dict.fromkeys([best, LEARNED]) if name in self.rows]
 
     def is_of(self, model_key: str, data_sha256: str) -> bool:

@@ -140,7 +140,7 @@ def beside_table(results: Mapping[str, SetResult], beside: Sequence[BaselineRow]
 
 
 def _vector_columns(results: Mapping[str, SetResult]) -> list[str]:
-    names = {name for result in results.values() for name in result.rows}
+    names = {name for result in results.values() for name in result.vector_rows}
     layers = sorted((n for n in names if n.startswith("layer ")), key=lambda n: int(n.removeprefix("layer ")))
     return [*layers, *(name for name in (EQUAL, LEARNED) if name in names)]
 
