@@ -4,7 +4,8 @@ Rows are gathered into windows of tokens. A window is cut into batches of rows o
 runs on one of several threads from its first slice to its last: no thread waits for another within a
 batch, and one that writes files takes its time from all of them alike. What is pooled to fewer rows is pooled
 at once. So that no thread is idle while a window is completed, those after it are begun, over the ends of
-shards. What is held is their vectors: of two windows, or of a batch for each thread if that is more.
+shards. What is held is their vectors: of the oldest window, and behind it of at most a window, or a batch
+for each thread if that is more, and the one that reached this.
 """
 
 from __future__ import annotations

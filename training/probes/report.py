@@ -98,7 +98,7 @@ class SetResult:
 
     @property
     def headline(self) -> list[str]:
-        """The rows to quote: the best by the main metric, of vectors if there are any, and the learned mix."""
+        """The rows to quote: the best, of vectors if there are any, by the main metric; the learned mix."""
         best = max(self.vector_rows or self.rows, key=lambda name: self.rows[name][self.metrics[0]])
         return [name for name in dict.fromkeys([best, LEARNED]) if name in self.rows]
 
