@@ -1,6 +1,6 @@
 """Labelled examples as a fit takes them, checked.
 
-Shape letters: N examples, L layers, D vector dim.
+Shape letters: N examples, L layers, C = L + 1 for `sense` and L otherwise, D vector dim.
 """
 
 from __future__ import annotations
@@ -23,18 +23,22 @@ MIN_EXAMPLES = 10
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """features_NLD: float32, each layer's vectors pooled, may be memory-mapped; labels: N; words: N for
-    `sense`, else None."""
+    """features_NCD: float32, each layer's vectors pooled, for `sense` the global context after them; may be
+    memory-mapped. labels: N; words: N for `sense`, else None."""
 
-    features_NLD: Floats
+    features_NCD: Floats
     labels: Sequence[str]
     words: Sequence[str] | None = None
 
     def check(self, kind: Kind, name: str) -> None:
         """Raise ValueError with the numbers when parts do not fit together."""
-        features = self.features_NLD
+        features = self.features_NCD
         if features.ndim != 3 or features.dtype != np.float32 or 0 in features.shape[1:]:
-            raise ValueError(f"{name}: expected float32 (N, L, D), got {features.dtype} {features.shape}")
+            raise ValueError(f"{name}: expected float32 (N, C, D), got {features.dtype} {features.shape}")
+        if kind == "sense" and features.shape[1] < 2:
+            raise ValueError(
+                f"{name}: expected a layer and the global context, got {features.shape[1]} vector"
+            )
         columns = {"labels": self.labels}
         if kind == "sense":
             if self.words is None:

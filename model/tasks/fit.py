@@ -4,7 +4,7 @@ Beside the features a fit holds the mean of their layers (1/L of their size; for
 and little else. Frequencies are left as they are: probabilities are those of examples as frequent as the ones
 given, which is what calibration can promise; the report shows macro recall beside accuracy.
 
-Shape letters: N examples, L layers, D vector dim, K labels.
+Shape letters: N examples, L layers, C = L + 1 for `sense` and L otherwise, D vector dim, K labels.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Fitted:
 
 def fit(
     kind: Kind,
-    features_NLD: Floats,
+    features_NCD: Floats,
     labels: Sequence[str],
     words: Sequence[str] | None = None,
     *,
@@ -97,7 +97,8 @@ def fit(
 ) -> Fitted:
     """Learn from examples; the same examples give the same task, to the last bit.
 
-    features_NLD: float32, every layer's vectors, pooled as they will be in requests; may be memory-mapped.
+    features_NCD: float32, every layer's vectors, pooled as they will be in requests; may be memory-mapped.
+    For `sense` the global context stands after them, the mean of all token vectors (layer 0) of the text.
     words: for `sense`, the word of each example. groups: examples of one group are never on both sides of a
     split (the sentence of each word, say); without, each example is a group. dev: judge on these, fit on all
     of the others; without, a fifth is held out, or up to 1,000 examples each fifth in turn, and the task is
@@ -106,13 +107,13 @@ def fit(
     Raises ValueError when parts do not fit together or there is too little to learn from, Cancelled when told
     to stop.
     """
-    train = Examples(features_NLD, labels, words)
+    train = Examples(features_NCD, labels, words)
     train.check(kind, "examples")
     if dev is not None:
         dev.check(kind, "dev")
-        if dev.features_NLD.shape[1:] != features_NLD.shape[1:] or not len(dev.features_NLD):
-            expected = ", ".join(map(str, features_NLD.shape[1:]))
-            raise ValueError(f"dev: expected (1 or more, {expected}), got {dev.features_NLD.shape}")
+        if dev.features_NCD.shape[1:] != features_NCD.shape[1:] or not len(dev.features_NCD):
+            expected = ", ".join(map(str, features_NCD.shape[1:]))
+            raise ValueError(f"dev: expected (1 or more, {expected}), got {dev.features_NCD.shape}")
     if len(labels) < MIN_EXAMPLES:
         raise ValueError(f"examples: expected at least {MIN_EXAMPLES}, got {len(labels)}")
     groups_N = group_numbers(groups, len(labels))
@@ -156,7 +157,7 @@ class _LabelFit:
     ) -> None:
         self._kind = kind
         self._run = run
-        self._features = train.features_NLD
+        self._features = train.features_NCD
         self._dev = dev
         self._watch = watch
         self._labels = tuple(sorted(set(train.labels)))
@@ -173,7 +174,7 @@ class _LabelFit:
         num_paths = 1 if self._dev is not None else len(self._split.held_out)
         watch.stage(0.05, 1)
         moments = measure(self._features, watch.check)
-        dev_features = None if self._dev is None else self._dev.features_NLD
+        dev_features = None if self._dev is None else self._dev.features_NCD
         everything = _Source(self._features, dev_features, moments)
         watch.stage(0.4, num_paths * _STEPS_OF_A_PATH)
         loose = loose_leash(num_layers, len(self._targets_N))
@@ -258,6 +259,7 @@ class _LabelFit:
             regularisation=learned.spread,
             weights=tuple(map(float, weights_L)),
             gamma=gamma,
+            global_context=0.0,
         )
         majority_right_N = targets_N == self._counts_K.argmax()
         return judge(setting, scored, majority_right_N, targets_N, np.zeros(len(targets_N), dtype=np.int64))

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from model.scalar_mix import MAX_COEFFICIENT
 from model.tasks.calibration import Doubles, softmax_rows
 from model.tasks.fields import Fields, array_document
 
@@ -82,6 +83,7 @@ def one_sense_probability(num_examples: int) -> float:
 class SenseHead:
     """For each word softmax(weight x + bias) over its own rows; with "centroid" x has length 1.
 
+    x is the served vector plus gamma * global_context * the mean of its text's token vectors (`in_context`).
     weight_RD holds, for "centroid", each sense's mean vector, of length 1 / temperature, and bias_R is 0.
     """
 
@@ -89,6 +91,7 @@ class SenseHead:
     words: tuple[SenseWord, ...]
     weight_RD: Floats
     bias_R: Floats
+    global_context: float = 0.0
 
     @property
     def dimension(self) -> int:
@@ -104,12 +107,12 @@ class SenseHead:
             start += len(word.labels)
         return rows
 
-    def predict(self, mixed_ND: Floats, words: Sequence[str]) -> list[SensePrediction]:
+    def predict(self, x_ND: Floats, words: Sequence[str]) -> list[SensePrediction]:
         """Raises ValueError when D is another, or the number of words is not N."""
-        check_vectors(mixed_ND, self.dimension)
-        if len(words) != len(mixed_ND):
-            raise ValueError(f"words: expected {len(mixed_ND)}, one for each vector, got {len(words)}")
-        vectors_ND = mixed_ND.astype(np.float64)
+        check_vectors(x_ND, self.dimension)
+        if len(words) != len(x_ND):
+            raise ValueError(f"words: expected {len(x_ND)}, one for each vector, got {len(words)}")
+        vectors_ND = x_ND.astype(np.float64)
         if self.method == "centroid":
             vectors_ND = unit_rows(vectors_ND)
         return [self._predict_one(x_D, word) for x_D, word in zip(vectors_ND, words, strict=True)]
@@ -127,11 +130,13 @@ class SenseHead:
     def to_document(self) -> dict[str, Any]:
         words = [{"word": w.word, "labels": list(w.labels), "counts": list(w.counts)} for w in self.words]
         arrays = {"weight": array_document(self.weight_RD), "bias": array_document(self.bias_R)}
-        return {"method": self.method, "words": words, **arrays}
+        return {
+            "method": self.method, "global_context": self.global_context, "words": words, **arrays
+        }  # fmt: skip
 
     @classmethod
     def from_document(cls, fields: Fields, num_labels: int) -> SenseHead:
-        fields.only("method", "words", "weight", "bias")
+        fields.only("method", "global_context", "words", "weight", "bias")
         method = SENSE_METHODS[SENSE_METHODS.index(fields.one_of("method", SENSE_METHODS))]
         words: list[SenseWord] = []
         seen: set[str] = set()
@@ -146,7 +151,8 @@ class SenseHead:
             raise ValueError(f"{fields.path('words')}: expected one word or more, got none")
         num_rows = sum(len(word.labels) for word in words)
         weight_RD = fields.array("weight", num_rows, "D")
-        return cls(method, tuple(words), weight_RD, fields.array("bias", num_rows))
+        bias_R = fields.array("bias", num_rows)
+        return cls(method, tuple(words), weight_RD, bias_R, _global_context(fields))
 
 
 def _sense_word(fields: Fields, num_labels: int) -> SenseWord:
@@ -160,6 +166,17 @@ def _sense_word(fields: Fields, num_labels: int) -> SenseWord:
     if len(counts) != len(labels):
         raise ValueError(f"{fields.path('counts')}: expected {len(labels)}, one a label, got {len(counts)}")
     return SenseWord(fields.text("word"), labels, counts)
+
+
+def _global_context(fields: Fields) -> float:
+    """Tasks that were learned before there was one have none."""
+    if not fields.has("global_context"):
+        return 0.0
+    value = fields.number("global_context")
+    if not 0 <= value <= MAX_COEFFICIENT:
+        expected = f"a number from 0 to {MAX_COEFFICIENT:,.0f}"
+        raise ValueError(f"{fields.path('global_context')}: expected {expected}, got {value}")
+    return value
 
 
 def unit_rows(vectors_ND: Doubles) -> Doubles:

@@ -99,7 +99,8 @@ class Setting:
 
     method: "logistic", or what predicts senses. regularisation: the spread of scores that the head's prior
     allows ("logistic"), the shrinkage of the covariance, 0 to 1 ("linear"), or 0 ("centroid"). weights and
-    gamma: the learned mix.
+    gamma: the learned mix. global_context: the weight, beside these, of the mean of the text's token vectors,
+    which "learned" predicts senses with too; 0 otherwise.
     """
 
     num_examples: int
@@ -111,6 +112,7 @@ class Setting:
     regularisation: float
     weights: tuple[float, ...]
     gamma: float
+    global_context: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ class Report(Setting):
             regularisation=fields.number("regularisation"),
             weights=fields.numbers("weights"),
             gamma=fields.number("gamma"),
+            # Reports of before there was one have none.
+            global_context=fields.number("global_context") if fields.has("global_context") else 0.0,
             rows=tuple(
                 _row(Fields(value, f"{fields.path('rows')}[{index}]"))
                 for index, value in enumerate(fields.items("rows"))

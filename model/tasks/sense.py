@@ -4,7 +4,13 @@ The mix is learned by nearest means (sense_mix.py), once on the examples that ar
 report, and once on all; held-out examples choose between nearest means and the linear head, and its
 shrinkage.
 
-Shape letters: N examples, L layers, D vector dim, R senses of all words, word by word.
+The text's global context, the mean of its token vectors (Huang et al. 2012, ACL P12-1092), is mixed in like
+one more layer. The top layer knows what kind of word stands there and little of what the text is about; by
+that alone some senses differ (2026-11-21 in training/LOG.md). Vectors that are served know nothing of it: a
+task's mix is of layers.
+
+Shape letters: N examples, L layers, C = L + 1 with the global context, D vector dim, R senses of all words,
+word by word.
 """
 
 from __future__ import annotations
@@ -44,13 +50,13 @@ class FittedSenses:
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """Fit on `fitted` of the examples; judge `rows` of them, or of dev_NLD.
+    """Fit on `fitted` of the examples; judge `rows` of them, or of dev_NCD.
 
     words_N and entries_N: of the rows to judge, the word, and which of R they are (-1: a sense it never had).
     """
 
     fitted: Integers
-    dev_NLD: Floats | None
+    dev_NCD: Floats | None
     rows: Integers
     words_N: Integers
     entries_N: Integers
@@ -65,7 +71,7 @@ class _SenseFit:
     def __init__(self, train: Examples, groups_N: Integers, dev: Examples | None, watch: Watch) -> None:
         assert train.words is not None
         self._watch = watch
-        self._features = train.features_NLD
+        self._features = train.features_NCD
         self._dev = dev
         self._inventory = Inventory.of(train.words, train.labels)
         num_groups_R = num_groups_of_each(self._inventory.row_N, groups_N)
@@ -77,55 +83,56 @@ class _SenseFit:
         self._folds = self._split_folds(groups_N) if dev is None else [self._dev_fold(dev)]
 
     def run(self) -> FittedSenses:
-        watch, num_layers = self._watch, self._features.shape[1]
+        watch, num_layers = self._watch, self._features.shape[1] - 1
         watch.stage(0.1, 1)
         moments = measure(self._features, watch.check)
         # Cosines are of vectors as they are, mean included, so their size is what layers are divided by.
-        scale_L = moments.size()
-        learned, option = self._judge_learned(scale_L)
+        scale_C = moments.size()
+        learned, option = self._judge_learned(scale_C)
 
         fixed = {layer_name(layer): np.eye(num_layers)[layer] for layer in range(num_layers)}
         fixed[EQUAL] = np.full(num_layers, 1 / num_layers)
         watch.stage(0.8, len(fixed) * len(self._folds))
         others = {
-            name: pooled([self._score(fold, weights_L, [option])[0] for fold in self._folds])
+            name: pooled([self._score(fold, np.append(weights_L, 0.0), [option])[0] for fold in self._folds])
             for name, weights_L in fixed.items()
         }
 
         watch.stage(1.0, _STEPS_OF_A_MIX)
         everything = np.arange(len(self._features))
-        scalars_L = self._learn(everything, scale_L)
+        scalars_C = self._learn(everything, scale_C)
+        scalars_L = scalars_C[:-1] - scalars_C[:-1].mean()
         weights_L = softmax_weights(scalars_L)
-        gamma = unit_gamma(moments.served_variance(weights_L))
-        mixed_ND = _mix(self._features, weights_L * gamma)
+        # Beside weights that add up to 1 without it.
+        global_context = float(np.exp(scalars_C[-1] - np.logaddexp.reduce(scalars_C[:-1])))
+        gamma = unit_gamma(moments.served_variance(np.append(weights_L, 0.0)))
+        mixed_ND = _mix(self._features, gamma * np.append(weights_L, global_context))
         scorer = SenseStatistics(mixed_ND, everything, self._inventory, watch).scorer(*option)
-        head = scorer.head(self._inventory, fit_temperature(learned.chosen))
-        report = self._report(learned, others, scorer, weights_L, gamma)
+        head = scorer.head(self._inventory, fit_temperature(learned.chosen), global_context)
+        report = self._report(learned, others, scorer, weights_L, gamma, global_context)
         return FittedSenses(tuple(map(float, scalars_L)), gamma, self._inventory.labels, head, report)
 
-    def _judge_learned(self, scale_L: Doubles) -> tuple[Candidates, _Option]:
+    def _judge_learned(self, scale_C: Doubles) -> tuple[Candidates, _Option]:
         """Learn a mix in each fold, try all options in it; return all scores and the best option."""
         self._watch.stage(0.6, len(self._folds) * (_STEPS_OF_A_MIX + len(_OPTIONS)))
         by_fold = []
         for fold in self._folds:
-            weights_L = softmax_weights(self._learn(fold.fitted, scale_L))
-            by_fold.append(self._score(fold, weights_L, _OPTIONS))
+            weights_C = softmax_weights(self._learn(fold.fitted, scale_C))
+            by_fold.append(self._score(fold, weights_C, _OPTIONS))
         by_option = tuple(pooled([scores[i] for scores in by_fold]) for i in range(len(_OPTIONS)))
         losses = [float(log_losses(cross_fitted([each]), each.targets_N).mean()) for each in by_option]
         best = int(np.argmin(losses))
         return Candidates(by_option[best], by_option), _OPTIONS[best]
 
-    def _learn(self, examples: Integers, scale_L: Doubles) -> Doubles:
-        """Return scalars (L) of the layers as they came, with a mean of 0."""
-        products = Products.take(self._features, examples, self._inventory, scale_L)
-        scalars_L = learn_mix(products, self._watch) - np.log(scale_L)
-        scalars_L -= scalars_L.mean()
-        return scalars_L
+    def _learn(self, examples: Integers, scale_C: Doubles) -> Doubles:
+        """Return scalars (C) of the layers and the global context as they came."""
+        products = Products.take(self._features, examples, self._inventory, scale_C)
+        return learn_mix(products, self._watch) - np.log(scale_C)
 
-    def _score(self, fold: _Fold, weights_L: Doubles, options: Sequence[_Option]) -> list[Scored]:
+    def _score(self, fold: _Fold, weights_C: Doubles, options: Sequence[_Option]) -> list[Scored]:
         self._watch.step()
-        mixed_ND = _mix(self._features, weights_L)
-        judged_ND = mixed_ND if fold.dev_NLD is None else _mix(fold.dev_NLD, weights_L)
+        mixed_ND = _mix(self._features, weights_C)
+        judged_ND = mixed_ND if fold.dev_NCD is None else _mix(fold.dev_NCD, weights_C)
         statistics = SenseStatistics(mixed_ND, fold.fitted, self._inventory, self._watch)
         targets_N = np.where(fold.entries_N >= 0, fold.entries_N - self._inventory.starts_W[fold.words_N], -1)
         return [
@@ -154,7 +161,7 @@ class _SenseFit:
             )
         self._num_unjudged = len(words_N) - len(rows)
         everything = np.arange(len(self._features))
-        return _Fold(everything, dev.features_NLD, rows, words_N[rows], entries_N[rows])
+        return _Fold(everything, dev.features_NCD, rows, words_N[rows], entries_N[rows])
 
     def _report(
         self,
@@ -163,6 +170,7 @@ class _SenseFit:
         scorer: SenseScorer,
         weights_L: Doubles,
         gamma: float,
+        global_context: float,
     ) -> Report:
         inventory = self._inventory
         words_N = np.concatenate([fold.words_N for fold in self._folds])
@@ -189,6 +197,7 @@ class _SenseFit:
             regularisation=scorer.shrinkage,
             weights=tuple(map(float, weights_L)),
             gamma=gamma,
+            global_context=global_context,
         )
         fixed = {MAJORITY: majority_scored(known_NK, targets_N), **others}
         # A sense that a word never had is a class of the word's own.
@@ -197,11 +206,11 @@ class _SenseFit:
         return judge(setting, table, majority_right_N, classes_N, words_N)
 
 
-def _mix(features_NLD: Floats, weights_L: Doubles) -> Floats:
-    """Return sum over l of weights[l] * layer l, a new float32 (N, D)."""
-    mixed_ND = np.empty((len(features_NLD), features_NLD.shape[2]), dtype=np.float32)
-    for part in chunks(len(features_NLD)):
-        mixed_ND[part] = np.einsum("nld,l->nd", features_NLD[part], weights_L.astype(np.float32))
+def _mix(features_NCD: Floats, weights_C: Doubles) -> Floats:
+    """Return sum over c of weights[c] * features[c], a new float32 (N, D)."""
+    mixed_ND = np.empty((len(features_NCD), features_NCD.shape[2]), dtype=np.float32)
+    for part in chunks(len(features_NCD)):
+        mixed_ND[part] = np.einsum("ncd,c->nd", features_NCD[part], weights_C.astype(np.float32))
     return mixed_ND
 
 

@@ -67,7 +67,7 @@ class SenseScorer:
             scores_NK[own, :num_senses] = x_nD @ self.weight_RD[rows].T + self.bias_R[rows]
         return Scored(scores_NK, prior_NK, targets_N)
 
-    def head(self, inventory: Inventory, temperature: float) -> SenseHead:
+    def head(self, inventory: Inventory, temperature: float, global_context: float) -> SenseHead:
         words = []
         for word, name in enumerate(inventory.words):
             rows = inventory.rows_of(word)
@@ -79,6 +79,7 @@ class SenseScorer:
             tuple(words),
             (self.weight_RD / temperature).astype(np.float32),
             (self.bias_R / temperature).astype(np.float32),
+            global_context,
         )
 
 

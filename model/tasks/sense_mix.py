@@ -10,8 +10,8 @@ layers' inner products say all that there is to say: they are taken once, and an
 vectors. A word with one sense says nothing; an example that is its sense's only one is a candidate, never a
 question.
 
-Shape letters: N examples, L layers, D vector dim, S senses of a word, R senses of all words, word by word,
-M pairs of an example and a sense of its word.
+Shape letters: N examples, L layers (the global context counts as one), D vector dim, S senses of a word, R
+senses of all words, word by word, M pairs of an example and a sense of its word.
 """
 
 from __future__ import annotations

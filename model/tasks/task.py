@@ -115,15 +115,21 @@ def predict(task: Task, mixed_ND: Floats) -> Doubles:
     return task.head.probabilities(mixed_ND)
 
 
-def predict_senses(task: Task, mixed_ND: Floats, words: Sequence[str]) -> list[SensePrediction]:
+def predict_senses(
+    task: Task, mixed_ND: Floats, global_ND: Floats, words: Sequence[str]
+) -> list[SensePrediction]:
     """Return a prediction for each word in its context, among the senses the word had in training.
 
-    Raises ValueError for a task of another kind or without a head, and when D or the number of words does not
-    fit.
+    mixed_ND: vectors of the task's own mix. global_ND: the global context of each, the mean of the token
+    vectors (layer 0) of its text. Raises ValueError for a task of another kind or without a head, and when D
+    or the number of words does not fit.
     """
     if not isinstance(task.head, SenseHead):
         raise ValueError(f"head: expected one that predicts senses, got {_what(task)}")
-    return task.head.predict(mixed_ND, words)
+    if mixed_ND.shape != global_ND.shape:
+        raise ValueError(f"global contexts: expected {mixed_ND.shape}, got {global_ND.shape}")
+    x_ND = mixed_ND + np.float32(task.gamma * task.head.global_context) * global_ND
+    return task.head.predict(x_ND, words)
 
 
 def _what(task: Task) -> str:

@@ -88,6 +88,15 @@ class Item:
             return pool_spans(encoded, [list(self.span)])[0]
         return pool(encoded, "word" if self.is_tagged else "sentence")[0]
 
+    def features(self, tokenized: Tokenized, layers: Floats) -> Floats:
+        """Return what a task learns from, (R, C, D), of all layers (L, T, D): each row's layers, and for a
+        marked word the global context of its text."""
+        rows = self.rows(tokenized, layers)
+        if self.span is not None:
+            whole, _ = pool(Encoded.of(self.text, tokenized, layers[:1]), "sentence")
+            rows = np.concatenate([rows, whole])
+        return rows.swapaxes(0, 1)
+
 
 class Examples:
     """All examples of one fit. Raises ServiceError for what cannot be learned from."""

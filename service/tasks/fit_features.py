@@ -4,7 +4,8 @@ will be, computed once by the service's own embedder.
 Sentences go to the engine in small groups, one group at a time, those of like length together. What is held
 is the pooled features and one group's vectors.
 
-Shape letters: N rows (sentences, words or marked words), L layers, D dimension.
+Shape letters: N rows (sentences, words or marked words), L layers, C of a row's features (its layers, and the
+global context of a marked word), D dimension.
 """
 
 from __future__ import annotations
@@ -89,14 +90,14 @@ class Engine:
 def pooled_features(
     examples: Examples, engine: Engine, allocate: Allocate, progress: Callable[[float, int], None]
 ) -> Floats:
-    """Return float32 (N, L, D), in memory that `allocate` gives.
+    """Return float32 (N, C, D), in memory that `allocate` gives.
 
     progress: told the share done, and how many examples that is. Raises ServiceError whose `where` is the
     place of the example that cannot be embedded, Cancelled.
     """
     num_rows = len(examples.labels)
-    shape = (num_rows, engine.embedder.num_layers, engine.embedder.dimension)
-    features_NLD = allocate(shape)
+    num_features = engine.embedder.num_layers + (examples.kind == "sense")
+    features_NCD = allocate((num_rows, num_features, engine.embedder.dimension))
     starts = np.cumsum([0, *(item.num_rows for item in examples.items)])
     order = sorted(range(len(examples.items)), key=lambda i: examples.items[i].num_characters)
     num_characters = sum(item.num_characters for item in examples.items)
@@ -104,16 +105,16 @@ def pooled_features(
     while num_done < len(order):
         budget = SHARED_GROUP_CHARACTERS if engine.share.others_ask() else GROUP_CHARACTERS
         group = order[num_done : num_done + _how_many(examples.items, order[num_done:], budget)]
-        for i, rows_RLD in zip(group, _group_rows(examples, group, engine), strict=True):
-            features_NLD[starts[i] : starts[i + 1]] = rows_RLD
+        for i, rows_RCD in zip(group, _group_rows(examples, group, engine), strict=True):
+            features_NCD[starts[i] : starts[i + 1]] = rows_RCD
         num_done += len(group)
         num_characters_done += sum(examples.items[i].num_characters for i in group)
         progress(num_characters_done / num_characters, num_done)
-    return features_NLD
+    return features_NCD
 
 
 def _group_rows(examples: Examples, group: Sequence[int], engine: Engine) -> list[Floats]:
-    """Return each example's rows (R, L, D)."""
+    """Return each example's rows (R, C, D)."""
     try:
         found = engine.layers([examples.items[i].text for i in group])
     except ServiceError as error:
@@ -121,7 +122,7 @@ def _group_rows(examples: Examples, group: Sequence[int], engine: Engine) -> lis
     rows = []
     for i, (tokenized, layers_LTD) in zip(group, found, strict=True):
         examples.items[i].check_tokens(tokenized, examples.places[i])
-        rows.append(examples.items[i].rows(tokenized, layers_LTD).swapaxes(0, 1))
+        rows.append(examples.items[i].features(tokenized, layers_LTD))
     return rows
 
 

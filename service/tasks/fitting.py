@@ -41,15 +41,15 @@ class Fitting:
 
         num_dev = 0 if dev is None else len(dev.items)
         train_share = EMBEDDING_SHARE * len(examples.items) / (len(examples.items) + num_dev)
-        features_NLD = self._features(examples, 0.0, train_share)
+        features_NCD = self._features(examples, 0.0, train_share)
         judged = None
         if dev is not None:
-            dev_NLD = self._features(dev, train_share, EMBEDDING_SHARE)
-            judged = FeatureExamples(dev_NLD, dev.labels, dev.words)
+            dev_NCD = self._features(dev, train_share, EMBEDDING_SHARE)
+            judged = FeatureExamples(dev_NCD, dev.labels, dev.words)
         self.engine.share.begin()
         fitted = fit(
             examples.kind,
-            features_NLD,
+            features_NCD,
             examples.labels,
             examples.words,
             groups=examples.groups,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from model.scalar_mix import mix
 from model.tasks.task import Task, predict, predict_senses
 from model.tokenizer import Tokenized
 from service.engine.backend import Floats
@@ -23,19 +24,24 @@ def predictions_reply(
 ) -> bytes:
     """Return the body of a reply.
 
-    encoded: each item's tokens, and their vectors (T, D) in the task's mix. The task has a head.
+    encoded: each item's tokens, and their vectors: for `sense` of every layer (L, T, D), otherwise (T, D) in
+    the task's mix. The task has a head.
     """
-    rows = [item.rows(*result) for item, result in zip(items, encoded, strict=True)]
-    mixed_ND = np.concatenate(rows)
+    results = list(zip(items, encoded, strict=True))
     match task.kind:
         case "classify":
-            told = [_label(task, p_K) for p_K in predict(task, mixed_ND)]
+            told = [_label(task, p_K) for p_K in predict(task, _rows(results))]
         case "tag":
-            by_row = (_label(task, p_K) for p_K in predict(task, mixed_ND))
+            by_row = (_label(task, p_K) for p_K in predict(task, _rows(results)))
             told = [_words(by_row, item.num_rows) for item in items]
         case "sense":
-            told = list(_senses(task, items, mixed_ND))
+            features_NCD = np.concatenate([item.features(*result) for item, result in results])
+            told = list(_senses(task, items, features_NCD))
     return orjson.dumps({"predictions": told}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _rows(results: Sequence[tuple[Item, tuple[Tokenized, Floats]]]) -> Floats:
+    return np.concatenate([item.rows(*result) for item, result in results])
 
 
 def _label(task: Task, probabilities_K: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -50,14 +56,17 @@ def _words(by_row: Iterator[dict[str, Any]], num_words: int) -> dict[str, Any]:
     }
 
 
-def _senses(task: Task, items: Sequence[Item], mixed_ND: Floats) -> Iterator[dict[str, Any]]:
+def _senses(task: Task, items: Sequence[Item], features_NCD: Floats) -> Iterator[dict[str, Any]]:
     words = [item.word or "" for item in items]
-    for word, x_D, sense in zip(words, mixed_ND, predict_senses(task, mixed_ND, words), strict=True):
+    layers_LND = features_NCD[:, :-1].swapaxes(0, 1)
+    mixed_ND = mix(np.ascontiguousarray(layers_LND), task.weights, task.gamma)
+    senses = predict_senses(task, mixed_ND, features_NCD[:, -1], words)
+    for word, mixed_D, sense in zip(words, mixed_ND, senses, strict=True):
         if sense.known:
             labels = [task.labels[k] for k in sense.labels]
             yield {"word": word, "known": True, **_best(labels, sense.probabilities)}
         else:
-            yield {"word": word, "known": False, "label": None, "vector": x_D}
+            yield {"word": word, "known": False, "label": None, "vector": mixed_D}
 
 
 def _best(labels: Sequence[str], probabilities_K: np.ndarray[Any, Any]) -> dict[str, Any]:

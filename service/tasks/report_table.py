@@ -15,11 +15,12 @@ def report_table(report: Report) -> str:
             f"{name:10}{row.accuracy:9.1%}  {interval:16}{row.macro_recall:13.1%}{row.log_loss:10.3f}"
         )
     weights = ", ".join(f"{weight:.2f}" for weight in report.weights)
+    context = f"; of the global context {report.global_context:.2f}" if report.global_context else ""
     calibration = report.calibration
     return "\n".join(
         [
             *lines,
-            f"weights of the layers: {weights}; gamma {report.gamma:.3g}",
+            f"weights of the layers: {weights}; gamma {report.gamma:.3g}{context}",
             f"expected calibration error: {calibration.error_after:.3f}",
             printable(report.verdict),
         ]

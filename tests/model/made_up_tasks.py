@@ -12,6 +12,9 @@ Floats = npt.NDArray[np.float32]
 SHA256 = "0123456789abcdef" * 4
 # As in a bundle: the token layer's values are far larger.
 SCALES = np.array([5.0, 0.5, 1.0])
+# Of three layers, in what a sense task learns from.
+GLOBAL_CONTEXT = 3
+CONTEXT_SCALE = 2.0
 
 
 def labelled_layers(
@@ -36,13 +39,14 @@ def labelled_layers(
 def word_senses(
     num_words: int,
     examples_a_sense: int,
-    signal_layer: int | None,
+    signal: int | None,
     dim: int = 24,
     noise: float = 1.0,
     seed: int = 0,
 ) -> tuple[Floats, list[str], list[str]]:
-    """(features, labels, words): two senses a word; layer 0 knows the word alone, one layer its senses."""
-    generator = np.random.default_rng(seed)
+    """(features, labels, words): two senses a word; layer 0 knows the word alone, one layer, or the global
+    context after three of them, its senses."""
+    generator, contexts = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     features, labels, words = [], [], []
     for word in range(num_words):
         token_D = generator.standard_normal(dim)
@@ -51,9 +55,10 @@ def word_senses(
             for _ in range(examples_a_sense):
                 layers_LD = noise * generator.standard_normal((3, dim))
                 layers_LD[0] = token_D
-                if signal_layer is not None:
-                    layers_LD[signal_layer] += direction_D
-                features.append(layers_LD * SCALES[:, None])
+                given_CD = np.concatenate([layers_LD, noise * contexts.standard_normal((1, dim))])
+                if signal is not None:
+                    given_CD[signal] += direction_D
+                features.append(given_CD * np.append(SCALES, CONTEXT_SCALE)[:, None])
                 labels.append(f"sense {word}.{sense}")
                 words.append(f"word {word}")
     return np.array(features, dtype=np.float32), labels, words
@@ -74,5 +79,6 @@ def sense_task(dim: int = 4) -> Task:
     generator = np.random.default_rng(4)
     words = (SenseWord("배", (0, 2), (3, 5)), SenseWord("눈", (1,), (4,)))
     weight_RD = generator.standard_normal((3, dim)).astype(np.float32)
-    head = SenseHead("linear", words, weight_RD, generator.standard_normal(3).astype(np.float32))
-    return Task("sense", "sense", "enko", SHA256, (0.0, 1.0), 1.0, ("boat", "eye", "pear"), head)
+    bias_R = generator.standard_normal(3).astype(np.float32)
+    head = SenseHead("linear", words, weight_RD, bias_R, global_context=0.75)
+    return Task("sense", "sense", "enko", SHA256, (0.0, 1.0), 1.25, ("boat", "eye", "pear"), head)

@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from training.probes.features import LEARNED_WITH_TEXT
 from training.probes.readers.marked import SenseExample
-from training.probes.senses import SenseSet, most_frequent_senses, nearest_centroids, sense_metrics
+from training.probes.senses import (
+    SenseSet,
+    most_frequent_senses,
+    nearest_centroids,
+    sense_metrics,
+    sense_vectors,
+    told_apart,
+)
 from training.probes.source import SentenceLayers, Subject
 
 
@@ -95,6 +104,41 @@ class NextLetter:
             yield SentenceLayers(place, place + 1, np.stack([one_hot[:-1], one_hot[1:]]))
 
 
+def test_vectors_of_marked_words_and_of_their_sentences() -> None:
+    with tqdm(total=2, disable=True) as bar:
+        found = sense_vectors(NextLetter(), ["abc", "hd"], [[(0, 1), (1, 3)], [(1, 2)]], bar)
+    one_hot = np.eye(8, dtype=np.float32)
+    a, b, c, d, h, space = (one_hot[ord(letter) % 8] for letter in "abcdh ")
+    expected = [
+        [a, b, (a + b + c) / 3],
+        [(b + c) / 2, (c + space) / 2, (a + b + c) / 3],
+        [d, space, (h + d) / 2],
+    ]
+    np.testing.assert_allclose(found.vectors_NCD, expected, rtol=1e-6)
+    assert found.num_uncovered == 0
+
+
+def test_what_a_sentence_is_about_tells_senses_apart() -> None:
+    # The letter after it is "c" as often as "d" in both senses.
+    train = [
+        *(example("b", "fish", f"{'a' * n}b{'cd'[n % 2]}fff") for n in range(6)),
+        *(example("b", "tone", f"{'a' * n}b{'cd'[n % 2]}eee") for n in range(6)),
+    ]
+    test = [example("b", "fish", "aabcfff"), example("b", "tone", "aabceee")]
+    examples = [*train, *test]
+    with tqdm(total=len(examples), disable=True) as bar:
+        spans = [[(e.start, e.end)] for e in examples]
+        vectors = sense_vectors(NextLetter(), [e.sentence for e in examples], spans, bar)
+    predicted, learned = told_apart(train, test, vectors.vectors_NCD)
+    assert predicted[LEARNED_WITH_TEXT] == ["fish", "tone"]
+    for name in ("layer 0", "layer 1", "equal", "learned"):
+        assert predicted[name] == ["fish", "fish"], "of equal centroids the first"
+    with_text = learned["sense, with text"]
+    assert with_text is not None
+    assert len(with_text.weights_L) == 3
+    assert with_text.weights_L.sum() == pytest.approx(1.0)
+
+
 def write_set(folder: Path, **splits: list[SenseExample]) -> None:
     folder.mkdir()
     for split, examples in splits.items():
@@ -127,6 +171,7 @@ def test_a_set_tells_what_context_adds_and_leaves_test_sentences_out_of_training
         "layer 1": (1.0, 1.0),
         "equal": (1.0, 1.0),
         "learned": (1.0, 1.0),
+        "learned + text": (1.0, 1.0),
     }
     mix = probed.learned["sense"]
     assert mix is not None

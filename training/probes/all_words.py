@@ -16,15 +16,13 @@ from typing import ClassVar
 import numpy as np
 
 from training.probes import metrics as measures
-from training.probes.features import feature_sets, span_vectors
 from training.probes.intervals import Measured, Metric, with_intervals
-from training.probes.mix import learn_sense_mix
 from training.probes.readers.all_words import AnnotatedSentence, Instance, read_annotated
 from training.probes.readers.marked import SenseExample
 from training.probes.readers.wordnet import read_first_senses, wordnet_files
 from training.probes.report import Probed
 from training.probes.selection import in_stable_order
-from training.probes.senses import MOST_FREQUENT, most_frequent_senses, nearest_centroids
+from training.probes.senses import MOST_FREQUENT, most_frequent_senses, sense_vectors, told_apart
 from training.probes.source import IntArray, Subject
 
 MAX_EXAMPLES_PER_SENSE = 5
@@ -69,15 +67,9 @@ class AllWordsSet:
         examples = [*kept, *answered]
         with subject.bar(f"{self.name}: vectors", len(examples)) as bar:
             # In the examples' order: sentences are not put together unless they are neighbours already.
-            vectors = span_vectors(subject.layers, *_by_sentence(examples), bar)
-        train_NLD, test_NLD = vectors.vectors_NLD[: len(kept)], vectors.vectors_NLD[len(kept) :]
-        mix = learn_sense_mix(train_NLD, [e.word for e in kept], [e.sense for e in kept])
-        weights_L = None if mix is None else mix.weights_L
-        predicted = {MOST_FREQUENT: most_frequent_senses(everything, answered)}
-        for (name, train_ND), (_, test_ND) in zip(
-            feature_sets(train_NLD, weights_L), feature_sets(test_NLD, weights_L), strict=True
-        ):
-            predicted[name] = nearest_centroids(kept, train_ND, answered, test_ND)
+            vectors = sense_vectors(subject.layers, *_by_sentence(examples), bar)
+        predicted, learned = told_apart(kept, answered, vectors.vectors_NCD)
+        predicted = {MOST_FREQUENT: most_frequent_senses(everything, answered), **predicted}
         first = {} if self.wordnet is None else read_first_senses(self.wordnet)
         if first:
             predicted[FIRST_SENSE] = [first.get(instance.word) for _, instance in asked]
@@ -99,7 +91,7 @@ class AllWordsSet:
                 "num_test_covered": int(covered_N.sum()),
                 "num_uncovered_spans": vectors.num_uncovered,
             },
-            {"sense": mix},
+            learned,
             against,
         )
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from model.tasks.report import EQUAL, LEARNED
 from training.atomic import write_atomically
+from training.probes.features import LEARNED_WITH_TEXT
 from training.probes.intervals import Difference, Row
 from training.probes.mix import LearnedMix
 
 # Goes up when the protocol changes, so that numbers of two protocols never stand in one table.
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class SetResult:
     @property
     def vector_rows(self) -> list[str]:
         """The rows of layers and of their mixes: no floors, and no scores of a language model."""
-        return [name for name in self.rows if name.startswith("layer ") or name in (EQUAL, LEARNED)]
+        mixes = (EQUAL, LEARNED, LEARNED_WITH_TEXT)
+        return [name for name in self.rows if name.startswith("layer ") or name in mixes]
 
     @property
     def headline(self) -> list[str]:

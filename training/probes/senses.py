@@ -1,6 +1,6 @@
 """Word senses: the nearest centroid by cosine, among the senses that the word had in training.
 
-Shapes: L layers, N examples, D = 2H.
+Shapes: L layers, C = L + 1 with the sentence's own vector, N examples, D = 2H.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from training.probes import metrics as measures
-from training.probes.features import feature_sets, span_vectors
+from training.probes.features import LEARNED_WITH_TEXT, feature_sets, mixed, span_vectors
 from training.probes.intervals import Measured, Metric, with_intervals
-from training.probes.mix import learn_sense_mix
+from training.probes.mix import LearnedMix, learn_sense_mix
 from training.probes.picture import picture_of
-from training.probes.readers.marked import SenseExample, read_senses
-from training.probes.report import Probed
+from training.probes.readers.marked import SenseExample, Span, read_senses
+from training.probes.report import Picture, Probed
 from training.probes.selection import in_stable_order
-from training.probes.source import FloatArray, Subject
+from training.probes.source import FloatArray, LayerSource, Subject
 
 MOST_FREQUENT = "most frequent sense"
 MAX_TRAIN_SENTENCES = 10_000
@@ -64,23 +65,16 @@ class SenseSet:
 
         examples = [*kept, *test]
         with subject.bar(f"{self.name}: vectors", len(examples)) as bar:
-            vectors = span_vectors(
+            vectors = sense_vectors(
                 subject.layers,
                 [example.sentence for example in examples],
                 [[(example.start, example.end)] for example in examples],
                 bar,
             )
-        train_NLD, test_NLD = vectors.vectors_NLD[: len(kept)], vectors.vectors_NLD[len(kept) :]
-        mix = learn_sense_mix(train_NLD, [e.word for e in kept], [e.sense for e in kept])
-        weights_L = None if mix is None else mix.weights_L
-        predicted = {MOST_FREQUENT: most_frequent_senses(kept, test)}
-        for (name, train_ND), (_, test_ND) in zip(
-            feature_sets(train_NLD, weights_L), feature_sets(test_NLD, weights_L), strict=True
-        ):
-            predicted[name] = nearest_centroids(kept, train_ND, test, test_ND)
+        predicted, learned = told_apart(kept, test, vectors.vectors_NCD)
+        predicted = {MOST_FREQUENT: most_frequent_senses(kept, test), **predicted}
         measured = {name: Measured(self._metrics_of(test, said)) for name, said in predicted.items()}
         rows, against = with_intervals(measured, np.arange(len(test)))
-        own = [i for i, example in enumerate(test) if example.word == self.word_in_picture]
         return Probed(
             rows,
             {
@@ -89,14 +83,74 @@ class SenseSet:
                 "num_test": len(test),
                 "num_uncovered_spans": vectors.num_uncovered,
             },
-            {"sense": mix},
+            learned,
             against,
-            picture_of(self.word_in_picture, [test[i].sense for i in own], test_NLD[own]) if own else None,
+            self._picture(test, vectors.vectors_NCD[len(kept) :, :-1]),
         )
+
+    def _picture(self, test: Sequence[SenseExample], test_NLD: FloatArray) -> Picture | None:
+        own = [i for i, example in enumerate(test) if example.word == self.word_in_picture]
+        if not own:
+            return None
+        return picture_of(self.word_in_picture, [test[i].sense for i in own], test_NLD[own])
 
     def _metrics_of(self, test: Sequence[SenseExample], predicted: Sequence[str | None]) -> dict[str, Metric]:
         functions = sense_metrics(test, predicted)
         return {metric: functions[metric] for metric in self.metrics}
+
+
+@dataclass(frozen=True, slots=True)
+class SenseVectors:
+    """float32 (N, C, D): each marked word's layers, then the mean of layer 0 over its sentence, C = L + 1.
+
+    `num_uncovered` words without a token have layers of 0.
+    """
+
+    vectors_NCD: FloatArray
+    num_uncovered: int
+
+
+def sense_vectors(
+    source: LayerSource, sentences: Sequence[str], spans: Sequence[Sequence[Span]], bar: tqdm[None]
+) -> SenseVectors:
+    """Vectors of spans[i] in sentences[i], for every i, each with its sentence's; as `span_vectors`."""
+    sizes = [len(own) for own in spans]
+    whole = [(0, len(sentence)) for sentence in sentences]
+    asked = [[*own, text] for own, text in zip(spans, whole, strict=True)]
+    vectors_NLD = span_vectors(source, sentences, asked, bar).vectors_NLD
+    is_text_N = np.zeros(len(vectors_NLD), dtype=np.bool_)
+    is_text_N[np.cumsum([size + 1 for size in sizes]) - 1] = True
+    layers_NLD = vectors_NLD[~is_text_N]
+    texts_N1D = np.repeat(vectors_NLD[is_text_N, :1], sizes, axis=0)
+    num_uncovered = int((~layers_NLD.any(axis=(1, 2))).sum())
+    return SenseVectors(np.concatenate([layers_NLD, texts_N1D], axis=1), num_uncovered)
+
+
+def told_apart(
+    train: Sequence[SenseExample], test: Sequence[SenseExample], vectors_NCD: FloatArray
+) -> tuple[dict[str, list[str | None]], dict[str, LearnedMix | None]]:
+    """Each kind of vectors' answers for test, and the mixes that train taught; vectors are of train and test.
+
+    Vectors of one layer have no mixes.
+    """
+    words, senses = [e.word for e in train], [e.sense for e in train]
+    train_NCD, test_NCD = vectors_NCD[: len(train)], vectors_NCD[len(train) :]
+    train_NLD, test_NLD = train_NCD[:, :-1], test_NCD[:, :-1]
+    mix = learn_sense_mix(train_NLD, words, senses)
+    weights_L = None if mix is None else mix.weights_L
+    predicted = {
+        name: nearest_centroids(train, train_ND, test, test_ND)
+        for (name, train_ND), (_, test_ND) in zip(
+            feature_sets(train_NLD, weights_L), feature_sets(test_NLD, weights_L), strict=True
+        )
+    }
+    learned = {"sense": mix}
+    with_text = None if mix is None else learn_sense_mix(train_NCD, words, senses)
+    if with_text is not None:
+        train_ND, test_ND = mixed(train_NCD, with_text.weights_L), mixed(test_NCD, with_text.weights_L)
+        predicted[LEARNED_WITH_TEXT] = nearest_centroids(train, train_ND, test, test_ND)
+        learned["sense, with text"] = with_text
+    return predicted, learned
 
 
 def nearest_centroids(

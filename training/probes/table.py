@@ -9,6 +9,7 @@ from pathlib import Path
 
 from model.tasks.report import EQUAL, LEARNED
 from training.atomic import write_atomically
+from training.probes.features import LEARNED_WITH_TEXT
 from training.probes.intervals import Row
 from training.probes.report import SetResult
 from training.probes.rows import BaselineRow
@@ -18,7 +19,8 @@ the cosine, tags and sentences (mean of their tokens) by a linear probe (standar
 of 0.001, 0.03 and 1 chosen on dev). At most 40,000 training words or 10,000 sentences (coarsewsd20: 5,000;
 wsd_semcor_all: five sentences a sense); sentences that stand in test are taken out of training; tests are
 whole, but for blimp: the first 100 pairs of each paradigm. All numbers x 100, in brackets 95% intervals. The
-learned mix comes from training examples alone.
+learned mix comes from training examples alone; "learned + text": a mix of the layers and of the mean of all
+token vectors (layer 0) of the sentence, as a `sense` task of the service predicts with.
 """
 
 
@@ -89,11 +91,10 @@ def mix_table(results: Mapping[str, SetResult]) -> str:
     if len(lines) == 2:
         return ""
     return (
-        "## The learned mix\n\nWeights as a request takes them; shares: of layers brought to the same "
-        "spread, which says how much of the mix each is. The best layer is the best one of this very test, "
-        "which favours it; intervals from 500 resamples of the test's sentences.\n\n"
-        + "\n".join(lines)
-        + "\n"
+        "## The learned mix\n\nWeights as a request takes them, with text that of the text's mean last; "
+        "shares: of layers brought to the same spread, which says how much of the mix each is. The best "
+        "layer is the best one of this very test, which favours it; intervals from 500 resamples of the "
+        "test's sentences.\n\n" + "\n".join(lines) + "\n"
     )
 
 
@@ -142,7 +143,7 @@ def beside_table(results: Mapping[str, SetResult], beside: Sequence[BaselineRow]
 def _vector_columns(results: Mapping[str, SetResult]) -> list[str]:
     names = {name for result in results.values() for name in result.vector_rows}
     layers = sorted((n for n in names if n.startswith("layer ")), key=lambda n: int(n.removeprefix("layer ")))
-    return [*layers, *(name for name in (EQUAL, LEARNED) if name in names)]
+    return [*layers, *(name for name in (EQUAL, LEARNED, LEARNED_WITH_TEXT) if name in names)]
 
 
 def _cell(row: Row | None, metrics: Sequence[str], best: float) -> str:

@@ -19,6 +19,7 @@ SETTING = Setting(
     regularisation=2.0,
     weights=(0.25, 0.75),
     gamma=1.5,
+    global_context=0.0,
 )
 
 

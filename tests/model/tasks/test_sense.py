@@ -10,15 +10,19 @@ from model.tasks.examples import Examples
 from model.tasks.fit import Fitted, fit
 from model.tasks.head import SenseHead
 from model.tasks.report import LEARNED, MAJORITY
-from model.tasks.task import predict_senses
+from model.tasks.task import Task, predict_senses
 from model.tasks.watch import Cancelled
-from tests.model.made_up_tasks import SHA256, Floats, word_senses
+from tests.model.made_up_tasks import CONTEXT_SCALE, GLOBAL_CONTEXT, SHA256, Floats, word_senses
 
 
-def accuracy(fitted: Fitted, features_NLD: Floats, labels: list[str], words: list[str]) -> float:
+def mixed_and_context(task: Task, features_NCD: Floats) -> tuple[Floats, Floats]:
+    layers_LND = features_NCD[:, :GLOBAL_CONTEXT].transpose(1, 0, 2)
+    return mix(layers_LND, task.weights, task.gamma), features_NCD[:, GLOBAL_CONTEXT]
+
+
+def accuracy(fitted: Fitted, features_NCD: Floats, labels: list[str], words: list[str]) -> float:
     task = fitted.task("t", "enko", SHA256)
-    mixed_ND = mix(features_NLD.transpose(1, 0, 2), task.weights, task.gamma)
-    found = predict_senses(task, mixed_ND, words)
+    found = predict_senses(task, *mixed_and_context(task, features_NCD), words)
     right = [
         p.known and task.labels[p.labels[int(p.probabilities.argmax())]] == label
         for p, label in zip(found, labels, strict=True)
@@ -40,6 +44,32 @@ def test_senses_are_told_apart_by_the_layer_that_knows_them() -> None:
     assert accuracy(fitted, features[test], [labels[i] for i in test], [words[i] for i in test]) > 0.8
 
 
+def test_senses_are_told_apart_by_what_the_text_is_about() -> None:
+    features, labels, words = word_senses(30, 10, GLOBAL_CONTEXT, noise=1.5)
+    train = [i for i in range(600) if i % 10 < 6]
+    test = [i for i in range(600) if i % 10 >= 6]
+    fitted = fit("sense", features[train], [labels[i] for i in train], [words[i] for i in train])
+    report = fitted.report
+    assert isinstance(fitted.head, SenseHead)
+    assert fitted.head.global_context == report.global_context
+    # Weights are of what stands there: one of a large scale needs a small one.
+    assert report.global_context * CONTEXT_SCALE > 4 * report.weights[2]
+    assert sum(report.weights) == pytest.approx(1.0)
+    assert report.row(LEARNED).accuracy > 0.8
+    assert max(report.row(f"layer {layer}").accuracy for layer in range(3)) < 0.6
+    assert report.row("equal").accuracy < 0.6
+    held_out = [labels[i] for i in test], [words[i] for i in test]
+    assert accuracy(fitted, features[test], *held_out) > 0.8
+    blind = features[test].copy()
+    blind[:, GLOBAL_CONTEXT] = 0
+    assert accuracy(fitted, blind, *held_out) < 0.6
+
+
+def test_a_text_that_tells_nothing_hardly_counts() -> None:
+    report = fit("sense", *word_senses(30, 10, 2, noise=1.5)).report
+    assert report.global_context * CONTEXT_SCALE < 0.2 * report.weights[2]
+
+
 def test_one_word_and_forty_sentences() -> None:
     features, labels, words = word_senses(1, 20, 1)
     fitted = fit("sense", features, labels, words)
@@ -53,7 +83,7 @@ def test_words_that_differ_only_in_what_is_noise_for_others() -> None:
     features, labels, words = word_senses(40, 8, 2, noise=0.6)
     generator = np.random.default_rng(9)
     common = generator.standard_normal((len(words), 3, 4)) @ generator.standard_normal((4, 24)) * 3
-    features[:, 1:] += (common[:, 1:] * np.array([0.5, 1.0])[:, None]).astype(np.float32)
+    features[:, 1:3] += (common[:, 1:] * np.array([0.5, 1.0])[:, None]).astype(np.float32)
     fitted = fit("sense", features, labels, words)
     assert fitted.report.method == "linear"
     assert fitted.report.regularisation in (0.05, 0.2, 0.5, 0.9)
@@ -72,15 +102,15 @@ def test_one_sense_words_and_single_examples() -> None:
     assert fitted.report.never_held_out == ("once",)
     assert fitted.report.label_counts["once"] == 1
     task = fitted.task("t", "enko", SHA256)
-    mixed = mix(features[:1].transpose(1, 0, 2), task.weights, task.gamma)
-    snow, unknown = predict_senses(task, np.repeat(mixed, 2, axis=0), ["눈", "말"])
+    twice = np.repeat(features[:1], 2, axis=0)
+    snow, unknown = predict_senses(task, *mixed_and_context(task, twice), ["눈", "말"])
     assert [task.labels[label] for label in snow.labels] == ["snow"]
     assert snow.probabilities.tolist() == [13 / 14]
     assert not unknown.known
 
 
 def test_senses_without_a_difference_are_called_so() -> None:
-    features, labels, words = word_senses(20, 10, None)
+    features, labels, words = word_senses(20, 10, None, seed=1)
     report = fit("sense", features, labels, words).report
     assert not report.against_majority.told_apart
     assert report.verdict.startswith("Your labels cannot be told apart from chance.")

@@ -63,7 +63,7 @@ def test_the_head_says_what_the_scorer_says(method: str) -> None:
     vectors, inventory = words_in_one_layer()
     statistics = SenseStatistics(vectors, np.arange(60), inventory, watch())
     scorer = statistics.centroid() if method == "centroid" else statistics.linear(0.5)
-    head = scorer.head(inventory, 0.3)
+    head = scorer.head(inventory, 0.3, 0.5)
     assert isinstance(head, SenseHead)
     expected = scorer.score(vectors, inventory.word_N, inventory, inventory.sense_N).probabilities(0.3)
     predicted = head.predict(vectors, [inventory.words[word] for word in inventory.word_N])

@@ -9,7 +9,7 @@ from model.tasks.moments import Doubles
 from model.tasks.sense_mix import Products, learn_mix, loss_and_gradient
 from model.tasks.sense_words import Inventory
 from model.tasks.watch import Watch
-from tests.model.made_up_tasks import Floats, word_senses
+from tests.model.made_up_tasks import GLOBAL_CONTEXT, Floats, word_senses
 
 
 def watch() -> Watch:
@@ -24,13 +24,13 @@ def products() -> tuple[Products, Inventory, Floats, Doubles]:
     words[8:] = ["one sense"] * 8 + words[16:]
     labels[8:16] = ["only"] * 8
     inventory = Inventory.of(words, labels)
-    scale_L = np.array([2.0, 0.5, 1.0])
+    scale_L = np.array([2.0, 0.5, 1.0, 3.0])
     return Products.take(features, np.arange(24), inventory, scale_L), inventory, features, scale_L
 
 
 def test_the_objective_is_the_formula() -> None:
     taken, inventory, features, scale_L = products()
-    scalars = np.array([0.3, -0.5, 0.1])
+    scalars = np.array([0.3, -0.5, 0.1, 0.2])
     mixed = np.einsum("nld,l->nd", features / scale_L[:, None], softmax_weights(scalars))
     losses = []
     for i in range(24):
@@ -53,21 +53,21 @@ def test_the_objective_is_the_formula() -> None:
 
 def test_gradient_is_the_numeric_one() -> None:
     taken, _, _, _ = products()
-    scalars, log_temperature, step = np.array([0.3, -0.5, 0.1]), -1.2, 1e-5
+    scalars, log_temperature, step = np.array([0.3, -0.5, 0.1, 0.2]), -1.2, 1e-5
     _, gradient_L, gradient_temperature = loss_and_gradient(taken, scalars, log_temperature, 0.1)
-    for layer, e in enumerate(step * np.eye(3)):
+    for layer, e in enumerate(step * np.eye(4)):
         up, down = (loss_and_gradient(taken, scalars + s * e, log_temperature, 0.1)[0] for s in (1, -1))
         assert gradient_L[layer] == pytest.approx((up - down) / (2 * step), abs=1e-8)
     up, down = (loss_and_gradient(taken, scalars, log_temperature + s * step, 0.1)[0] for s in (1, -1))
     assert gradient_temperature == pytest.approx((up - down) / (2 * step), abs=1e-8)
 
 
-@pytest.mark.parametrize("signal_layer", [1, 2])
-def test_the_layer_that_knows_senses_gets_the_weight(signal_layer: int) -> None:
-    features, labels, words = word_senses(30, 6, signal_layer, noise=2.0)
+@pytest.mark.parametrize("signal", [1, 2, GLOBAL_CONTEXT])
+def test_what_knows_senses_gets_the_weight(signal: int) -> None:
+    features, labels, words = word_senses(30, 6, signal, noise=2.0)
     scale_L = np.sqrt((features.astype(np.float64) ** 2).mean(axis=(0, 2)))
     taken = Products.take(features, np.arange(len(features)), Inventory.of(words, labels), scale_L)
-    assert softmax_weights(learn_mix(taken, watch()))[signal_layer] > 0.8
+    assert softmax_weights(learn_mix(taken, watch()))[signal] > 0.8
 
 
 def test_chunks_give_the_same_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +82,4 @@ def test_words_without_a_choice() -> None:
     features, _, words = word_senses(2, 3, 2)
     inventory = Inventory.of(words, ["one"] * len(words))
     with pytest.raises(ValueError, match=r"^words: expected at least one with two senses, .*, got none$"):
-        Products.take(features, np.arange(len(words)), inventory, np.ones(3))
+        Products.take(features, np.arange(len(words)), inventory, np.ones(4))

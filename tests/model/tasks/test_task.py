@@ -140,6 +140,9 @@ SENSE_REFUSALS = [
     ("head.words.0.labels", [0, 0], r"head\.words\[0\]\.labels: expected different numbers from 0 to 2"),
     ("head.words.0.labels", [], r"head\.words\[0\]\.labels: expected different numbers from 0 to 2"),
     ("head.words.0.counts", [3], r"head\.words\[0\]\.counts: expected 2, one a label, got 1"),
+    ("head.global_context", -0.5, r"head\.global_context: expected a number from 0 to 1,000,000, got -0\.5"),
+    ("head.global_context", 1e7, r"head\.global_context: expected a number from 0 to 1,000,000, got 1"),
+    ("head.global_context", "x", r"head\.global_context: expected a finite number, got 'x'"),
     ("head.words.0.extra", 1, r"head\.words\[0\]\.extra: expected no such field"),
     ("head.words.1", ..., r"head\.weight\.shape: expected \(2, D\), got \(3, 4\)"),
 ]
@@ -154,6 +157,23 @@ def test_what_a_document_of_senses_is_refused_for(path: str, value: object, mess
         change(path, value)(document)
     with pytest.raises(ValueError, match=f"^{message}"):
         Task.from_document(document)
+
+
+def test_a_task_of_before_there_was_a_global_context_has_none() -> None:
+    fitted = fitted_tasks()[1]
+    document = json.loads(json.dumps(fitted.to_document()))
+    del document["head"]["global_context"], document["report"]["global_context"]
+    task = Task.from_document(document)
+    assert isinstance(task.head, SenseHead)
+    assert isinstance(fitted.head, SenseHead)
+    assert task.report is not None
+    assert (task.head.global_context, task.report.global_context) == (0.0, 0.0)
+    vectors = np.random.default_rng(6).standard_normal((2, 24)).astype(np.float32)
+    words = [fitted.head.words[0].word] * 2
+    senses = predict_senses(task, vectors, 100 * vectors, words)
+    without = replace(fitted.head, global_context=0.0).predict(vectors, words)
+    for sense, other in zip(senses, without, strict=True):
+        assert sense.probabilities.tolist() == other.probabilities.tolist()
 
 
 REPORT_REFUSALS = [
@@ -215,8 +235,9 @@ def test_predict_with_extreme_vectors() -> None:
 def test_predict_senses() -> None:
     task = sense_task()
     assert isinstance(task.head, SenseHead)
-    x_ND = np.random.default_rng(6).standard_normal((3, 4)).astype(np.float32)
-    ship, snow, unknown = predict_senses(task, x_ND, ["배", "눈", "말"])
+    mixed_ND, global_ND = np.random.default_rng(6).standard_normal((2, 3, 4)).astype(np.float32)
+    ship, snow, unknown = predict_senses(task, mixed_ND, global_ND, ["배", "눈", "말"])
+    x_ND = mixed_ND + task.gamma * task.head.global_context * global_ND
     scores = task.head.weight_RD[:2].astype(np.float64) @ x_ND[0] + task.head.bias_R[:2]
     assert (ship.known, ship.labels) == (True, (0, 2))
     np.testing.assert_allclose(ship.probabilities, np.exp(scores) / np.exp(scores).sum(), rtol=1e-6)
@@ -239,12 +260,14 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^vectors: expected \(N, 4\), got \(2, 5\)$"):
         predict(linear_task(), vectors)
     with pytest.raises(ValueError, match=r"^vectors: expected \(N, 4\), got \(2, 5\)$"):
-        predict_senses(sense_task(), vectors, ["배", "눈"])
+        predict_senses(sense_task(), vectors, vectors, ["배", "눈"])
+    with pytest.raises(ValueError, match=r"^global contexts: expected \(2, 4\), got \(2, 5\)$"):
+        predict_senses(sense_task(), vectors[:, :4], vectors, ["배", "눈"])
     with pytest.raises(ValueError, match=r"^words: expected 2, one for each vector, got 1$"):
-        predict_senses(sense_task(), vectors[:, :4], ["배"])
+        predict_senses(sense_task(), vectors[:, :4], vectors[:, :4], ["배"])
     with pytest.raises(ValueError, match=r"^head: expected one that predicts labels, got one of kind sense$"):
         predict(sense_task(), vectors)
     with pytest.raises(
         ValueError, match=r"^head: expected one that predicts senses, got one of kind classify$"
     ):
-        predict_senses(linear_task(), vectors, ["배", "눈"])
+        predict_senses(linear_task(), vectors, vectors, ["배", "눈"])

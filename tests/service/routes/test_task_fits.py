@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
+from model.tasks.head import SenseHead
+from model.tasks.task import Task
 from service.task_store.target import StoreTarget
 from tests.service.conftest import wait_until
 from tests.service.fake_backend import FakeRuntime
@@ -76,6 +78,26 @@ def test_senses(client: httpx.Client) -> None:
     assert unknown == {"word": "a", "known": False, "label": None}
     found = embed(client, "x A", task="배", spans=[[[2, 3]]])["embeddings"][0]["vectors"][0]
     np.testing.assert_allclose(vector, found, rtol=1e-6)
+
+
+def test_a_sense_is_told_from_the_word_and_from_what_its_text_is_about(client: httpx.Client) -> None:
+    document = learn(client, "context", kind="sense", examples=SENSE)
+    assert document["head"]["global_context"] == document["report"]["global_context"] > 0
+    document["head"]["global_context"] = 3.0
+    assert client.put("/v1/tasks/context", json=document).status_code == 200
+    text, span = "배 b q p", [0, 1]
+    (prediction,) = predict(client, "context", {"text": text, "start": 0, "end": 1})
+
+    mixed = embed(client, text, task="context", spans=[[span]])["embeddings"][0]["vectors"]
+    means = embed(client, text, layer=0, pool="sentence")["embeddings"][0]["vectors"]
+    task = Task.from_document(document)
+    assert isinstance(task.head, SenseHead)
+    x_ND = np.array(mixed) + document["gamma"] * 3.0 * np.array(means)
+    (expected,) = task.head.predict(x_ND.astype(np.float32), ["배"])
+    for k, probability in zip(expected.labels, expected.probabilities, strict=True):
+        assert prediction["probabilities"][task.labels[k]] == pytest.approx(probability, abs=2e-6)
+    (without,) = task.head.predict(np.array(mixed, dtype=np.float32), ["배"])
+    assert not np.allclose(without.probabilities, expected.probabilities, atol=0.01)
 
 
 def test_a_given_word_stands_for_the_marked_one(client: httpx.Client) -> None:
