@@ -150,8 +150,8 @@ class TaskDocument(BaseModel):
     report: dict[str, Any] | None = Field(
         description="What the fit found out on examples that were held out: for the majority class, each "
         "layer, their mean and the learned mix, accuracy with its 95% interval, macro recall and log loss; "
-        "calibration; the learned `weights`, for `sense` also `global_context`, the weight beside them of the "
-        "mean of the text's token vectors; and a `verdict` in words."
+        "calibration; the learned `weights`, for `sense` with `global_context`, the weight beside them of "
+        "the mean of the text's token vectors; and a `verdict` in words."
     )
 
 
