@@ -255,6 +255,16 @@ def test_a_name_that_no_file_can_have(config: str, capsys: pytest.CaptureFixture
     assert line.endswith(": File name too long")
 
 
+def test_a_name_that_would_write_over_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, "train", tmp_path / "a\x1b[2Jb\nc\u202ed.toml", "--work", tmp_path / "work")
+    assert (
+        line
+        == f"{tmp_path}/a\N{REPLACEMENT CHARACTER}[2Jb c\N{REPLACEMENT CHARACTER}d.toml: No such file or directory"
+    )
+
+
 def test_an_export_of_nothing(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "export", config, "--work", tmp_path / "work", tmp_path / "bundle")
     assert line == f"{Workspace(tmp_path / 'work').best_path}: no such checkpoint"
