@@ -259,10 +259,7 @@ def test_a_name_that_would_write_over_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(capsys, "train", tmp_path / "a\x1b[2Jb\nc\u202ed.toml", "--work", tmp_path / "work")
-    assert (
-        line
-        == f"{tmp_path}/a\N{REPLACEMENT CHARACTER}[2Jb c\N{REPLACEMENT CHARACTER}d.toml: No such file or directory"
-    )
+    assert line.removeprefix(f"{tmp_path}/") == "a\ufffd[2Jb c\ufffdd.toml: No such file or directory"
 
 
 def test_an_export_of_nothing(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
