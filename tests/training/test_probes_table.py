@@ -77,6 +77,23 @@ def test_the_learned_mix_is_told_with_its_difference() -> None:
     assert mix_table({"texts": TYPOS}) == ""
 
 
+def test_a_mix_with_the_text_stands_after_the_one_without(tmp_path: Path) -> None:
+    rows = {**SENSE.rows, "layer 1": row(0.55), "learned + text": row(0.75)}
+    mixes = {**SENSE.learned, "sense, with text": {"weights": [0.2, 0.5, 0.3], "shares": [0.5, 0.2, 0.3]}}
+    results = {"senses": replace(SENSE, rows=rows, learned=mixes)}
+    assert results["senses"].headline == ["learned + text", "learned"]
+    head, _, line = layer_table(results).splitlines()[2:]
+    assert head == "| set | metric | floor | layer 0 | layer 1 | equal | learned | learned + text |"
+    assert line.endswith("| 65.0 (63.0 to 67.0) | **75.0** (73.0 to 77.0) |")
+    assert "| senses | sense, with text | 0.20 0.50 0.30 | 0.50 0.20 0.30 |  |  |" in mix_table(results)
+    draw(results, tmp_path)
+    shares = (tmp_path / "learned_shares.svg").read_text(encoding="utf-8")
+    for label in ("layer 0", "layer 1", "text", "senses, sense, with text"):
+        assert f">{label}</text>" in shares
+    assert ">layer 2</text>" not in shares
+    assert ">+ text</text>" in (tmp_path / "layers.svg").read_text(encoding="utf-8")
+
+
 def test_what_typing_errors_cost() -> None:
     assert "| texts | layer 0 | 90.0 | 20.0 |  | 5.0 |" in typo_table(RESULTS)
     assert typo_table({"senses": SENSE}) == ""

@@ -20,6 +20,11 @@ from training.probes.source import Doubles, FloatArray, LayerSource, SentenceLay
 LEARNED_WITH_TEXT = "learned + text"
 
 
+def is_layer(row: str) -> bool:
+    """Whether a row of this name is of one layer alone."""
+    return row.startswith("layer ")
+
+
 @dataclass(frozen=True, slots=True)
 class SpanVectors:
     """float32 (N, L, D), in the order asked for; the `num_uncovered` spans without a token have rows of 0."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from model.tasks.report import LEARNED
+from training.probes.features import is_layer
 from training.probes.source import Doubles, IntArray
 
 NUM_RESAMPLES = 500
@@ -83,7 +84,7 @@ def _against_best_layer(
 ) -> Difference | None:
     if LEARNED not in rows:
         return None
-    layers = [name for name in rows if name.startswith("layer ")]
+    layers = [name for name in rows if is_layer(name)]
     best = max(layers, key=lambda name: rows[name][main])
     low, high = _interval(drawn[LEARNED] - drawn[best])
     return Difference(best, rows[LEARNED][main] - rows[best][main], low, high)

@@ -12,7 +12,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from model.tasks.report import layer_name
 from training.probes.choices import LIKELIER
+from training.probes.features import LEARNED_WITH_TEXT, is_layer
 from training.probes.report import SetResult
 
 _COLUMNS = 4
@@ -59,14 +61,14 @@ def layers_figure(results: Mapping[str, SetResult]) -> Figure:
         axes.errorbar(
             range(len(shown)), values, yerr=[[max(0.0, x) for x in r] for r in ranges], fmt="o", capsize=3
         )
-        axes.set_xticks(range(len(shown)), [key.removeprefix("layer ") for key in shown])
+        axes.set_xticks(range(len(shown)), [_short(key) for key in shown])
         axes.set_title(f"{name}: {main}", fontsize=9)
         axes.margins(x=0.15)
     return figure
 
 
 def shares_figure(results: Mapping[str, SetResult]) -> Figure:
-    """A bar for each mix, its parts the layers' shares."""
+    """A bar for each mix, its parts the shares of the layers and, after them, of the text's mean."""
     mixes = {
         name if len(result.learned) == 1 else f"{name}, {target}": mix["shares"]
         for name, result in results.items()
@@ -74,10 +76,12 @@ def shares_figure(results: Mapping[str, SetResult]) -> Figure:
     }
     figure = Figure(figsize=(7, 0.9 + 0.3 * len(mixes)), layout="constrained")
     axes = figure.subplots()
+    num_layers = max(sum(map(is_layer, result.rows)) for result in results.values())
     left = [0.0] * len(mixes)
-    for layer in range(max(map(len, mixes.values()))):
-        widths = [shares[layer] if layer < len(shares) else 0.0 for shares in mixes.values()]
-        axes.barh(list(mixes), widths, left=left, label=f"layer {layer}")
+    for part in range(max(map(len, mixes.values()))):
+        widths = [shares[part] if part < len(shares) else 0.0 for shares in mixes.values()]
+        label = layer_name(part) if part < num_layers else "text"
+        axes.barh(list(mixes), widths, left=left, label=label)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
@@ -103,6 +107,11 @@ def senses_figure(set_name: str, picture: Mapping[str, Any]) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.suptitle(f"{picture['word']} ({set_name})", fontsize=11)
     return figure
+
+
+def _short(row: str) -> str:
+    """A row's name below a small panel."""
+    return "+ text" if row == LEARNED_WITH_TEXT else row.removeprefix("layer ")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from model.tasks.report import EQUAL, LEARNED
 from training.atomic import write_atomically
-from training.probes.features import LEARNED_WITH_TEXT
+from training.probes.features import LEARNED_WITH_TEXT, is_layer
 from training.probes.intervals import Difference, Row
 from training.probes.mix import LearnedMix
 
@@ -96,7 +96,7 @@ class SetResult:
     def vector_rows(self) -> list[str]:
         """The rows of layers and of their mixes: no floors, and no scores of a language model."""
         mixes = (EQUAL, LEARNED, LEARNED_WITH_TEXT)
-        return [name for name in self.rows if name.startswith("layer ") or name in mixes]
+        return [name for name in self.rows if is_layer(name) or name in mixes]
 
     @property
     def headline(self) -> list[str]:

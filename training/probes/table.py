@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.tasks.report import EQUAL, LEARNED
 from training.atomic import write_atomically
-from training.probes.features import LEARNED_WITH_TEXT
+from training.probes.features import LEARNED_WITH_TEXT, is_layer
 from training.probes.intervals import Row
 from training.probes.report import SetResult
 from training.probes.rows import BaselineRow
@@ -142,7 +142,7 @@ def beside_table(results: Mapping[str, SetResult], beside: Sequence[BaselineRow]
 
 def _vector_columns(results: Mapping[str, SetResult]) -> list[str]:
     names = {name for result in results.values() for name in result.vector_rows}
-    layers = sorted((n for n in names if n.startswith("layer ")), key=lambda n: int(n.removeprefix("layer ")))
+    layers = sorted((n for n in names if is_layer(n)), key=lambda n: int(n.removeprefix("layer ")))
     return [*layers, *(name for name in (EQUAL, LEARNED, LEARNED_WITH_TEXT) if name in names)]
 
 
