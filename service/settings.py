@@ -273,7 +273,8 @@ class Settings:
     max_fit_examples: int = declare(
         32_768,
         "Most sentences, words to tag, or marked words in one fit; more get 413.",
-        raising="larger fits; memory for each, 4 bytes x layers x dimension (12 kB with the shipped bundle)",
+        raising="larger fits; memory for each, 4 bytes x layers x dimension (12 kB with the shipped bundle), "
+        "for marked words a layer more (16 kB)",
         lowering="bounds the memory and time of a fit",
         least=10,
     )

@@ -36,9 +36,7 @@ class Examples:
         if features.ndim != 3 or features.dtype != np.float32 or 0 in features.shape[1:]:
             raise ValueError(f"{name}: expected float32 (N, C, D), got {features.dtype} {features.shape}")
         if kind == "sense" and features.shape[1] < 2:
-            raise ValueError(
-                f"{name}: expected a layer and the global context, got {features.shape[1]} vector"
-            )
+            raise ValueError(f"{name}: expected a layer and the global context after it, got one vector")
         columns = {"labels": self.labels}
         if kind == "sense":
             if self.words is None:

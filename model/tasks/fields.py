@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.scalar_mix import MAX_COEFFICIENT
+
 Floats = npt.NDArray[np.float32]
 
 _SHOWN_CHARACTERS = 60
@@ -76,6 +78,14 @@ class Fields:
 
     def number(self, field: str) -> float:
         return _number(self.get(field), self.path(field))
+
+    def coefficient(self, field: str) -> float:
+        """A number from 0 to the largest that a mix may have; 0 when it is left out."""
+        value = self.number(field) if self.has(field) else 0.0
+        if not 0 <= value <= MAX_COEFFICIENT:
+            expected = f"a number from 0 to {MAX_COEFFICIENT:,.0f}"
+            raise ValueError(f"{self.path(field)}: expected {expected}, got {value}")
+        return value
 
     def share(self, field: str) -> float:
         """A number from 0 to 1."""

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from model.scalar_mix import MAX_COEFFICIENT
 from model.tasks.calibration import Doubles, softmax_rows
 from model.tasks.fields import Fields, array_document
 
@@ -83,7 +82,8 @@ def one_sense_probability(num_examples: int) -> float:
 class SenseHead:
     """For each word softmax(weight x + bias) over its own rows; with "centroid" x has length 1.
 
-    x is the served vector plus gamma * global_context * the mean of its text's token vectors (`in_context`).
+    x is the served vector plus gamma * global_context * the mean of its text's token vectors; see
+    `predict_senses`.
     weight_RD holds, for "centroid", each sense's mean vector, of length 1 / temperature, and bias_R is 0.
     """
 
@@ -130,9 +130,9 @@ class SenseHead:
     def to_document(self) -> dict[str, Any]:
         words = [{"word": w.word, "labels": list(w.labels), "counts": list(w.counts)} for w in self.words]
         arrays = {"weight": array_document(self.weight_RD), "bias": array_document(self.bias_R)}
-        return {
-            "method": self.method, "global_context": self.global_context, "words": words, **arrays
-        }  # fmt: skip
+        document = {"method": self.method, "words": words, **arrays}
+        # Only where there is one: older servers, which know of none, read the others.
+        return document | ({"global_context": self.global_context} if self.global_context else {})
 
     @classmethod
     def from_document(cls, fields: Fields, num_labels: int) -> SenseHead:
@@ -152,7 +152,7 @@ class SenseHead:
         num_rows = sum(len(word.labels) for word in words)
         weight_RD = fields.array("weight", num_rows, "D")
         bias_R = fields.array("bias", num_rows)
-        return cls(method, tuple(words), weight_RD, bias_R, _global_context(fields))
+        return cls(method, tuple(words), weight_RD, bias_R, fields.coefficient("global_context"))
 
 
 def _sense_word(fields: Fields, num_labels: int) -> SenseWord:
@@ -166,17 +166,6 @@ def _sense_word(fields: Fields, num_labels: int) -> SenseWord:
     if len(counts) != len(labels):
         raise ValueError(f"{fields.path('counts')}: expected {len(labels)}, one a label, got {len(counts)}")
     return SenseWord(fields.text("word"), labels, counts)
-
-
-def _global_context(fields: Fields) -> float:
-    """Tasks that were learned before there was one have none."""
-    if not fields.has("global_context"):
-        return 0.0
-    value = fields.number("global_context")
-    if not 0 <= value <= MAX_COEFFICIENT:
-        expected = f"a number from 0 to {MAX_COEFFICIENT:,.0f}"
-        raise ValueError(f"{fields.path('global_context')}: expected {expected}, got {value}")
-    return value
 
 
 def unit_rows(vectors_ND: Doubles) -> Doubles:

@@ -23,6 +23,7 @@ from model.tasks.calibration import (
 )
 from model.tasks.report import (
     LEARNED,
+    LEARNED_WITH_TEXT,
     MAJORITY,
     AgainstLayer,
     AgainstMajority,
@@ -56,7 +57,8 @@ def judge(
     classes_N: Integers,
     strata_N: Integers,
 ) -> Report:
-    """scored: "majority", each layer, "equal" and "learned", of the same examples in the same order.
+    """scored: "majority", each layer, "equal", "learned", and for `sense` "learned + text", of the same
+    examples in the same order. The last is what the task predicts with.
 
     majority_right_N: where the most frequent label is right. classes_N: what macro recall is the mean over.
     strata_N: equal where labels are of one kind (a word's senses), and could have been dealt otherwise.
@@ -71,12 +73,13 @@ def judge(
         if name == MAJORITY:
             right_N = majority_right_N
         judged[name] = _judge(name, right_N, probabilities_NK, targets_N, classes_N)
-    learned, majority = judged[LEARNED], judged[MAJORITY]
+    *_, predicting = judged
+    own, chosen = judged[predicting], scored[predicting].chosen
     against_majority = AgainstMajority(
-        chance_of_more_right(learned.right_N, majority.right_N),
+        chance_of_more_right(own.right_N, judged[MAJORITY].right_N),
         chance_of_so_low_a_loss(
-            learned.probabilities_NK,
-            scored[LEARNED].chosen.targets_N,
+            own.probabilities_NK,
+            chosen.targets_N,
             strata_N,
             is_cross_fitted=setting.held_out == "folds",
         ),
@@ -85,9 +88,9 @@ def judge(
     # Of equals the first.
     best = max(layers, key=lambda layer: judged[layer_name(layer)].row.accuracy)
     against_layer = AgainstLayer(
-        best, *difference_interval(learned.right_N, judged[layer_name(best)].right_N)
+        best, *difference_interval(judged[LEARNED].right_N, judged[layer_name(best)].right_N)
     )
-    calibration = _calibration(scored[LEARNED].chosen, learned.probabilities_NK)
+    calibration = _calibration(chosen, own.probabilities_NK)
     rows = tuple(each.row for each in judged.values())
     return Report(
         **{field.name: getattr(setting, field.name) for field in fields(Setting)},
@@ -110,11 +113,12 @@ def verdict(
     against_layer: AgainstLayer,
 ) -> str:
     """The report in words."""
-    learned, majority = rows[LEARNED], rows[MAJORITY]
+    own, majority = rows.get(LEARNED_WITH_TEXT, rows[LEARNED]), rows[MAJORITY]
+    what = "the learned mix" if own.name == LEARNED else "the learned mix with the text"
     always = "each word's most frequent sense" if setting.method != "logistic" else "the most frequent label"
     found = (
-        f"On {num_held_out:,} held-out examples the learned mix is right in {_percent(learned.accuracy)} "
-        f"({_percent(learned.accuracy_low)} to {_percent(learned.accuracy_high)}), "
+        f"On {num_held_out:,} held-out examples {what} is right in {_percent(own.accuracy)} "
+        f"({_percent(own.accuracy_low)} to {_percent(own.accuracy_high)}), "
         f"always answering {always} in {_percent(majority.accuracy)}."
     )
     if not against_majority.told_apart:
@@ -124,7 +128,7 @@ def verdict(
     else:
         parts = [
             f"{found} By the answers alone that is no clear gain; the probabilities do tell the labels apart "
-            f"(log loss {learned.log_loss:.3f} against {majority.log_loss:.3f})."
+            f"(log loss {own.log_loss:.3f} against {majority.log_loss:.3f})."
         ]
     if against_majority.told_apart:
         parts.append(_against_layer_in_words(against_layer, rows))
@@ -138,12 +142,15 @@ def verdict(
 
 def _against_layer_in_words(against: AgainstLayer, rows: Mapping[str, Row]) -> str:
     layer = layer_name(against.layer)
+    mix = "The learned mix"
+    if LEARNED_WITH_TEXT in rows:
+        mix = f"Without the text, right in {_percent(rows[LEARNED].accuracy)}, the mix"
     if against.low > 0:
-        how = f"The learned mix is better than {layer}, the best single one"
+        how = f"{mix} is better than {layer}, the best single one"
     elif against.high < 0:
-        how = f"The learned mix is worse than {layer}"
+        how = f"{mix} is worse than {layer}"
     else:
-        how = f"The learned mix is not measurably better than {layer} alone"
+        how = f"{mix} is not measurably better than {layer} alone"
     return (
         f"{how} ({_percent(rows[layer].accuracy)}; difference {100 * against.difference:+.1f} points, "
         f"{100 * against.low:+.1f} to {100 * against.high:+.1f})."

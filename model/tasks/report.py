@@ -21,6 +21,8 @@ METHODS: tuple[Method, ...] = ("logistic", "centroid", "linear")
 MAJORITY = "majority"
 EQUAL = "equal"
 LEARNED = "learned"
+# The learned mix of the layers and of the text's global context, which a `sense` task predicts with.
+LEARNED_WITH_TEXT = "learned + text"
 
 # Two tests are made (accuracy, log loss), so each must be twice as clear.
 SIGNIFICANT = 0.05
@@ -32,7 +34,8 @@ def layer_name(layer: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to predict the held-out examples: "majority", "layer 0" and so on, "equal", "learned".
+    """One way to predict the held-out examples: "majority", "layer 0" and so on, "equal", "learned", and for
+    `sense` "learned + text".
 
     Shares from 0 to 1; accuracy_low and accuracy_high: its 95% interval (Wilson; with "folds", whose examples
     depend on each other, of about 90%: simulated, training/LOG.md). macro_recall: the mean over
@@ -99,8 +102,8 @@ class Setting:
 
     method: "logistic", or what predicts senses. regularisation: the spread of scores that the head's prior
     allows ("logistic"), the shrinkage of the covariance, 0 to 1 ("linear"), or 0 ("centroid"). weights and
-    gamma: the learned mix. global_context: the weight, beside these, of the mean of the text's token vectors,
-    which "learned" predicts senses with too; 0 otherwise.
+    gamma: the learned mix. global_context: the weight, beside these, of the mean of the text's token vectors
+    in "learned + text"; 0 otherwise.
     """
 
     num_examples: int
@@ -117,7 +120,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Report(Setting):
-    """How well the learned mix does, beside chance, the majority class, each layer and the equal mix."""
+    """How well the task does, beside chance, the majority class, each layer, the equal and the learned mix.
+
+    calibration and against_majority are of what predicts: the last of the rows.
+    """
 
     num_held_out: int
     rows: tuple[Row, ...]
@@ -137,6 +143,8 @@ class Report(Setting):
         document = asdict(self)
         for name in ("never_held_out", "weights", "rows"):
             document[name] = list(document[name])
+        if not self.global_context:  # as in a sense head
+            del document["global_context"]
         return document
 
     @classmethod
@@ -155,8 +163,7 @@ class Report(Setting):
             regularisation=fields.number("regularisation"),
             weights=fields.numbers("weights"),
             gamma=fields.number("gamma"),
-            # Reports of before there was one have none.
-            global_context=fields.number("global_context") if fields.has("global_context") else 0.0,
+            global_context=fields.coefficient("global_context"),
             rows=tuple(
                 _row(Fields(value, f"{fields.path('rows')}[{index}]"))
                 for index, value in enumerate(fields.items("rows"))

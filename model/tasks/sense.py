@@ -4,10 +4,10 @@ The mix is learned by nearest means (sense_mix.py), once on the examples that ar
 report, and once on all; held-out examples choose between nearest means and the linear head, and its
 shrinkage.
 
-The text's global context, the mean of its token vectors (Huang et al. 2012, ACL P12-1092), is mixed in like
-one more layer. The top layer knows what kind of word stands there and little of what the text is about; by
-that alone some senses differ (2026-11-21 in training/LOG.md). Vectors that are served know nothing of it: a
-task's mix is of layers.
+The text's global context, the mean of its token vectors (after Huang et al. 2012, ACL P12-1092), is mixed in
+like one more layer. The top layer knows what kind of word stands there and little of what the text is about;
+by that alone some senses differ (2026-11-21 in training/LOG.md). Vectors that are served know nothing of it:
+a task's mix is of layers, and the report has a row for it without the text.
 
 Shape letters: N examples, L layers, C = L + 1 with the global context, D vector dim, R senses of all words,
 word by word.
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.scalar_mix import softmax_weights
+from model.scalar_mix import MAX_COEFFICIENT, softmax_weights
 from model.tasks.calibration import Candidates, Scored, cross_fitted, fit_temperature, log_losses, pooled
 from model.tasks.examples import Examples, Floats, Integers, held_out_name, num_groups_of_each
 from model.tasks.head import SenseHead, SenseMethod
 from model.tasks.judge import judge, majority_scored
 from model.tasks.moments import Doubles, chunks, measure, unit_gamma
-from model.tasks.report import EQUAL, LEARNED, MAJORITY, Report, Setting, layer_name
+from model.tasks.report import EQUAL, LEARNED, LEARNED_WITH_TEXT, MAJORITY, Report, Setting, layer_name
 from model.tasks.sense_heads import SHRINKAGES, SenseScorer, SenseStatistics
 from model.tasks.sense_mix import Products, learn_mix
 from model.tasks.sense_words import Inventory
@@ -36,7 +36,7 @@ from model.tasks.watch import Watch
 _Option = tuple[SenseMethod, float]
 _OPTIONS: tuple[_Option, ...] = (("centroid", 0.0), *(("linear", shrinkage) for shrinkage in SHRINKAGES))
 # Evaluations of the mix's objective from all starts, about; progress is reckoned with it.
-_STEPS_OF_A_MIX = 80
+_STEPS_OF_A_MIX = 130
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +88,20 @@ class _SenseFit:
         moments = measure(self._features, watch.check)
         # Cosines are of vectors as they are, mean included, so their size is what layers are divided by.
         scale_C = moments.size()
-        learned, option = self._judge_learned(scale_C)
+        watch.stage(0.5, len(self._folds) * _STEPS_OF_A_MIX)
+        learned = [self._learn(fold.fitted, scale_C) for fold in self._folds]
 
-        fixed = {layer_name(layer): np.eye(num_layers)[layer] for layer in range(num_layers)}
-        fixed[EQUAL] = np.full(num_layers, 1 / num_layers)
-        watch.stage(0.8, len(fixed) * len(self._folds))
-        others = {
-            name: pooled([self._score(fold, np.append(weights_L, 0.0), [option])[0] for fold in self._folds])
-            for name, weights_L in fixed.items()
+        without_text = {layer_name(layer): [np.eye(num_layers)[layer]] for layer in range(num_layers)}
+        without_text[EQUAL] = [np.full(num_layers, 1 / num_layers)]
+        for name in without_text:
+            without_text[name] *= len(self._folds)
+        without_text[LEARNED] = [softmax_weights(scalars_C[:-1]) for scalars_C in learned]
+        watch.stage(0.8, (len(without_text) + 1) * len(self._folds))
+        rows = {
+            name: self._judged([np.append(weights_L, 0.0) for weights_L in by_fold])[0]
+            for name, by_fold in without_text.items()
         }
+        rows[LEARNED_WITH_TEXT], option = self._judged([softmax_weights(scalars_C) for scalars_C in learned])
 
         watch.stage(1.0, _STEPS_OF_A_MIX)
         everything = np.arange(len(self._features))
@@ -104,21 +109,18 @@ class _SenseFit:
         scalars_L = scalars_C[:-1] - scalars_C[:-1].mean()
         weights_L = softmax_weights(scalars_L)
         # Beside weights that add up to 1 without it.
-        global_context = float(np.exp(scalars_C[-1] - np.logaddexp.reduce(scalars_C[:-1])))
+        beside = float(np.exp(scalars_C[-1] - np.logaddexp.reduce(scalars_C[:-1])))
+        global_context = min(beside, MAX_COEFFICIENT)
         gamma = unit_gamma(moments.served_variance(np.append(weights_L, 0.0)))
         mixed_ND = _mix(self._features, gamma * np.append(weights_L, global_context))
         scorer = SenseStatistics(mixed_ND, everything, self._inventory, watch).scorer(*option)
-        head = scorer.head(self._inventory, fit_temperature(learned.chosen), global_context)
-        report = self._report(learned, others, scorer, weights_L, gamma, global_context)
+        head = scorer.head(self._inventory, fit_temperature(rows[LEARNED_WITH_TEXT].chosen), global_context)
+        report = self._report(rows, scorer, weights_L, gamma, global_context)
         return FittedSenses(tuple(map(float, scalars_L)), gamma, self._inventory.labels, head, report)
 
-    def _judge_learned(self, scale_C: Doubles) -> tuple[Candidates, _Option]:
-        """Learn a mix in each fold, try all options in it; return all scores and the best option."""
-        self._watch.stage(0.6, len(self._folds) * (_STEPS_OF_A_MIX + len(_OPTIONS)))
-        by_fold = []
-        for fold in self._folds:
-            weights_C = softmax_weights(self._learn(fold.fitted, scale_C))
-            by_fold.append(self._score(fold, weights_C, _OPTIONS))
+    def _judged(self, weights: Sequence[Doubles]) -> tuple[Candidates, _Option]:
+        """Try all options in each fold's own mix (C); return all scores and the best option."""
+        by_fold = [self._score(fold, weights_C) for fold, weights_C in zip(self._folds, weights, strict=True)]
         by_option = tuple(pooled([scores[i] for scores in by_fold]) for i in range(len(_OPTIONS)))
         losses = [float(log_losses(cross_fitted([each]), each.targets_N).mean()) for each in by_option]
         best = int(np.argmin(losses))
@@ -129,7 +131,8 @@ class _SenseFit:
         products = Products.take(self._features, examples, self._inventory, scale_C)
         return learn_mix(products, self._watch) - np.log(scale_C)
 
-    def _score(self, fold: _Fold, weights_C: Doubles, options: Sequence[_Option]) -> list[Scored]:
+    def _score(self, fold: _Fold, weights_C: Doubles) -> list[Scored]:
+        """One for each option."""
         self._watch.step()
         mixed_ND = _mix(self._features, weights_C)
         judged_ND = mixed_ND if fold.dev_NCD is None else _mix(fold.dev_NCD, weights_C)
@@ -137,7 +140,7 @@ class _SenseFit:
         targets_N = np.where(fold.entries_N >= 0, fold.entries_N - self._inventory.starts_W[fold.words_N], -1)
         return [
             statistics.scorer(*option).score(judged_ND[fold.rows], fold.words_N, self._inventory, targets_N)
-            for option in options
+            for option in _OPTIONS
         ]
 
     def _split_folds(self, groups_N: Integers) -> list[_Fold]:
@@ -165,8 +168,7 @@ class _SenseFit:
 
     def _report(
         self,
-        learned: Candidates,
-        others: dict[str, Scored],
+        rows: dict[str, Candidates],
         scorer: SenseScorer,
         weights_L: Doubles,
         gamma: float,
@@ -184,7 +186,7 @@ class _SenseFit:
                 for counts_R, fold in zip(fitted_counts, self._folds, strict=True)
             ]
         )
-        targets_N = learned.chosen.targets_N
+        targets_N = rows[LEARNED_WITH_TEXT].chosen.targets_N
         majority_right_N = inventory.by_word(scorer.counts_R, words_N).argmax(axis=1) == targets_N
         label_counts = np.bincount(inventory.label_R, weights=scorer.counts_R).astype(np.int64)
         setting = Setting(
@@ -199,11 +201,10 @@ class _SenseFit:
             gamma=gamma,
             global_context=global_context,
         )
-        fixed = {MAJORITY: majority_scored(known_NK, targets_N), **others}
         # A sense that a word never had is a class of the word's own.
         classes_N = np.where(entries_N >= 0, entries_N, -1 - words_N)
-        table = {name: Candidates.only(each) for name, each in fixed.items()} | {LEARNED: learned}
-        return judge(setting, table, majority_right_N, classes_N, words_N)
+        majority = Candidates.only(majority_scored(known_NK, targets_N))
+        return judge(setting, {MAJORITY: majority, **rows}, majority_right_N, classes_N, words_N)
 
 
 def _mix(features_NCD: Floats, weights_C: Doubles) -> Floats:

@@ -57,6 +57,11 @@ class Task:
         """D that the head expects; None without a head."""
         return None if self.head is None else self.head.dimension
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether senses are predicted from their texts' global contexts too."""
+        return isinstance(self.head, SenseHead) and self.head.global_context > 0
+
     def to_document(self) -> dict[str, Any]:
         """Return the JSON document that `from_document` reads back to the last bit."""
         return {
@@ -116,18 +121,21 @@ def predict(task: Task, mixed_ND: Floats) -> Doubles:
 
 
 def predict_senses(
-    task: Task, mixed_ND: Floats, global_ND: Floats, words: Sequence[str]
+    task: Task, mixed_ND: Floats, global_ND: Floats | None, words: Sequence[str]
 ) -> list[SensePrediction]:
     """Return a prediction for each word in its context, among the senses the word had in training.
 
     mixed_ND: vectors of the task's own mix. global_ND: the global context of each, the mean of the token
-    vectors (layer 0) of its text. Raises ValueError for a task of another kind or without a head, and when D
-    or the number of words does not fit.
+    vectors (layer 0) of its text; not needed unless the task `reads_texts`. Raises ValueError for a task of
+    another kind or without a head, and when D or the number of words does not fit.
     """
     if not isinstance(task.head, SenseHead):
         raise ValueError(f"head: expected one that predicts senses, got {_what(task)}")
-    if mixed_ND.shape != global_ND.shape:
-        raise ValueError(f"global contexts: expected {mixed_ND.shape}, got {global_ND.shape}")
+    if not task.reads_texts:
+        return task.head.predict(mixed_ND, words)
+    if global_ND is None or mixed_ND.shape != global_ND.shape:
+        came = "none" if global_ND is None else global_ND.shape
+        raise ValueError(f"global contexts: expected {mixed_ND.shape}, got {came}")
     x_ND = mixed_ND + np.float32(task.gamma * task.head.global_context) * global_ND
     return task.head.predict(x_ND, words)
 

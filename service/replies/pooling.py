@@ -101,6 +101,18 @@ def pool_spans(sentence: Encoded, spans: Spans) -> tuple[Floats, list[Span]]:
     ), marks
 
 
+def word_and_text(tokenized: Tokenized, layers: Floats, start: int, end: int) -> Floats:
+    """Return the row of the span [start, end) in each layer, and the whole text's in layer 0: (L + 1, D).
+
+    layers: (L, T, D), of which no copy is made; a document's would be as large again.
+    """
+    visible = np.array(tokenized.visible)
+    overlapping = visible & (np.array(tokenized.starts) < end) & (np.array(tokenized.ends) > start)
+    word_LD = layers[:, np.flatnonzero(overlapping)].mean(axis=1, dtype=np.float32)
+    text_1D = layers[:1].mean(axis=1, dtype=np.float32, where=visible[:, None])
+    return np.concatenate([word_LD, text_1D])
+
+
 def check_touching(spans: Spans, tokenized: Tokenized, where: str) -> None:
     """Raise ServiceError for the first span that touches no token of a reply; `where` is the spans' place."""
     visible = _visible(tokenized)

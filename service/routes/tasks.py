@@ -138,8 +138,8 @@ async def predict(request: Request, name: str) -> Response:
             item.check_tokens(tokens, f"inputs[{i}]")
 
     texts = [item.text for item in items]
-    # A sense is told from the word's layers and from what the whole text is about, which no mix holds.
-    mix = None if task.kind == "sense" else mix_of(task)
+    # What the whole text is about is read from layer 0, which the mix does not hold apart.
+    mix = None if task.reads_texts else mix_of(task)
     encoded = await attended(request, embedder.encode(texts, mix, request=work, check=check))
     return await written(request, work, lambda: [predictions_reply(task, items, encoded)], JSON)
 

@@ -19,7 +19,7 @@ from model.tokenizer import Tokenized
 from service.engine.backend import Floats
 from service.errors import ErrorType, ServiceError
 from service.inputs import check_inputs, check_spans
-from service.replies.pooling import Encoded, check_touching, pool, pool_spans
+from service.replies.pooling import Encoded, check_touching, pool, pool_spans, word_and_text
 from service.schemas import Text
 from service.tasks.schemas import Example, Input, SenseInput, TagExample, TagInput
 
@@ -91,11 +91,9 @@ class Item:
     def features(self, tokenized: Tokenized, layers: Floats) -> Floats:
         """Return what a task learns from, (R, C, D), of all layers (L, T, D): each row's layers, and for a
         marked word the global context of its text."""
-        rows = self.rows(tokenized, layers)
         if self.span is not None:
-            whole, _ = pool(Encoded.of(self.text, tokenized, layers[:1]), "sentence")
-            rows = np.concatenate([rows, whole])
-        return rows.swapaxes(0, 1)
+            return word_and_text(tokenized, layers, *self.span)[None]
+        return self.rows(tokenized, layers).swapaxes(0, 1)
 
 
 class Examples:

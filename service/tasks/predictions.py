@@ -24,8 +24,8 @@ def predictions_reply(
 ) -> bytes:
     """Return the body of a reply.
 
-    encoded: each item's tokens, and their vectors: for `sense` of every layer (L, T, D), otherwise (T, D) in
-    the task's mix. The task has a head.
+    encoded: each item's tokens, and their vectors: of every layer (L, T, D) if the task `reads_texts`,
+    otherwise (T, D) in its mix. The task has a head.
     """
     results = list(zip(items, encoded, strict=True))
     match task.kind:
@@ -35,8 +35,7 @@ def predictions_reply(
             by_row = (_label(task, p_K) for p_K in predict(task, _rows(results)))
             told = [_words(by_row, item.num_rows) for item in items]
         case "sense":
-            features_NCD = np.concatenate([item.features(*result) for item, result in results])
-            told = list(_senses(task, items, features_NCD))
+            told = list(_senses(task, items, *_words_and_texts(task, results)))
     return orjson.dumps({"predictions": told}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -56,11 +55,22 @@ def _words(by_row: Iterator[dict[str, Any]], num_words: int) -> dict[str, Any]:
     }
 
 
-def _senses(task: Task, items: Sequence[Item], features_NCD: Floats) -> Iterator[dict[str, Any]]:
+def _words_and_texts(
+    task: Task, results: Sequence[tuple[Item, tuple[Tokenized, Floats]]]
+) -> tuple[Floats, Floats | None]:
+    """Return the marked words in the task's mix, (N, D), and their global contexts if it reads them."""
+    if not task.reads_texts:
+        return _rows(results), None
+    features_NCD = np.concatenate([item.features(*result) for item, result in results])
+    features_CND = np.ascontiguousarray(features_NCD.swapaxes(0, 1))
+    return mix(features_CND[:-1], task.weights, task.gamma), features_CND[-1]
+
+
+def _senses(
+    task: Task, items: Sequence[Item], mixed_ND: Floats, global_ND: Floats | None
+) -> Iterator[dict[str, Any]]:
     words = [item.word or "" for item in items]
-    layers_LND = features_NCD[:, :-1].swapaxes(0, 1)
-    mixed_ND = mix(np.ascontiguousarray(layers_LND), task.weights, task.gamma)
-    senses = predict_senses(task, mixed_ND, features_NCD[:, -1], words)
+    senses = predict_senses(task, mixed_ND, global_ND, words)
     for word, mixed_D, sense in zip(words, mixed_ND, senses, strict=True):
         if sense.known:
             labels = [task.labels[k] for k in sense.labels]

@@ -15,7 +15,7 @@ def report_table(report: Report) -> str:
             f"{name:10}{row.accuracy:9.1%}  {interval:16}{row.macro_recall:13.1%}{row.log_loss:10.3f}"
         )
     weights = ", ".join(f"{weight:.2f}" for weight in report.weights)
-    context = f"; of the global context {report.global_context:.2f}" if report.global_context else ""
+    context = f"; of the global context {report.global_context:.3g}" if report.global_context else ""
     calibration = report.calibration
     return "\n".join(
         [

@@ -145,7 +145,8 @@ class TaskDocument(BaseModel):
     gamma: float = Field(description="What the mix is multiplied by; 1 when it is left out.")
     labels: list[str] = Field(description="In the order of the head's rows.")
     head: dict[str, Any] | None = Field(
-        description="What predicts: arrays are `{dtype, shape, data}`, data base64 of little-endian float32."
+        description="What predicts: arrays are `{dtype, shape, data}`, data base64 of little-endian float32. "
+        "For `sense` with `global_context`, the weight of the text's mean beside the mix; left out, 0."
     )
     report: dict[str, Any] | None = Field(
         description="What the fit found out on examples that were held out: for the majority class, each "

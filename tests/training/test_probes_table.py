@@ -78,14 +78,18 @@ def test_the_learned_mix_is_told_with_its_difference() -> None:
 
 
 def test_a_mix_with_the_text_stands_after_the_one_without(tmp_path: Path) -> None:
-    rows = {**SENSE.rows, "layer 1": row(0.55), "learned + text": row(0.75)}
-    mixes = {**SENSE.learned, "sense, with text": {"weights": [0.2, 0.5, 0.3], "shares": [0.5, 0.2, 0.3]}}
+    gain = {"accuracy_gain": 0.1, "accuracy_gain_low": 0.04, "accuracy_gain_high": 0.15}
+    rows = {**SENSE.rows, "layer 1": row(0.55), "learned + text": row(0.75, **gain)}
+    mixes = {**SENSE.learned, "sense, with text": {"weights": [0.2, 0.8, 0.3], "shares": [0.5, 0.2, 0.3]}}
     results = {"senses": replace(SENSE, rows=rows, learned=mixes)}
     assert results["senses"].headline == ["learned + text", "learned"]
+    weak = replace(results["senses"], rows={**rows, "learned + text": row(0.4)})
+    assert weak.headline == ["equal", "learned", "learned + text"], "quoted whether it is good or not"
     head, _, line = layer_table(results).splitlines()[2:]
     assert head == "| set | metric | floor | layer 0 | layer 1 | equal | learned | learned + text |"
     assert line.endswith("| 65.0 (63.0 to 67.0) | **75.0** (73.0 to 77.0) |")
-    assert "| senses | sense, with text | 0.20 0.50 0.30 | 0.50 0.20 0.30 |  |  |" in mix_table(results)
+    told = "| senses | sense, with text | 0.20 0.80 0.30 | 0.50 0.20 0.30 | +10.0 (learned) | +4.0 to +15.0 |"
+    assert told in mix_table(results)
     draw(results, tmp_path)
     shares = (tmp_path / "learned_shares.svg").read_text(encoding="utf-8")
     for label in ("layer 0", "layer 1", "text", "senses, sense, with text"):

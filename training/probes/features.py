@@ -16,9 +16,6 @@ from model.tasks.report import EQUAL, LEARNED, layer_name
 from training.probes.readers.marked import Span
 from training.probes.source import Doubles, FloatArray, LayerSource, SentenceLayers
 
-# The learned mix of the layers and of the text's global context, as a `sense` task of the service has it.
-LEARNED_WITH_TEXT = "learned + text"
-
 
 def is_layer(row: str) -> bool:
     """Whether a row of this name is of one layer alone."""

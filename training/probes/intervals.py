@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.tasks.report import LEARNED
+from model.tasks.report import LEARNED, LEARNED_WITH_TEXT
 from training.probes.features import is_layer
 from training.probes.source import Doubles, IntArray
 
@@ -49,6 +49,8 @@ def with_intervals(
 ) -> tuple[dict[str, Row], Difference | None]:
     """Rows of all metrics, the main one with `_low` and `_high`; the difference where there is a learned mix.
 
+    The row with the text has what it gains over the learned mix without: `_gain`, with an interval too.
+
     groups_N: from 0, examples of one group are drawn together. The main metric is the same for all.
     """
     main = next(iter(next(iter(measured.values())).metrics))
@@ -60,6 +62,10 @@ def with_intervals(
         drawn[name] = _resampled(each.metrics[main], groups_N)
         row[f"{main}_low"], row[f"{main}_high"] = _interval(drawn[name])
         rows[name] = row | each.notes
+    if LEARNED_WITH_TEXT in rows:
+        low, high = _interval(drawn[LEARNED_WITH_TEXT] - drawn[LEARNED])
+        gain = rows[LEARNED_WITH_TEXT][main] - rows[LEARNED][main]
+        rows[LEARNED_WITH_TEXT] |= {f"{main}_gain": gain, f"{main}_gain_low": low, f"{main}_gain_high": high}
     return rows, _against_best_layer(rows, drawn, main)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from model.tasks.report import layer_name
+from model.tasks.report import LEARNED_WITH_TEXT, layer_name
 from training.probes.choices import LIKELIER
-from training.probes.features import LEARNED_WITH_TEXT, is_layer
+from training.probes.features import is_layer
 from training.probes.report import SetResult
 
 _COLUMNS = 4

@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model.tasks.report import EQUAL, LEARNED
+from model.tasks.report import EQUAL, LEARNED, LEARNED_WITH_TEXT
 from training.atomic import write_atomically
-from training.probes.features import LEARNED_WITH_TEXT, is_layer
+from training.probes.features import is_layer
 from training.probes.intervals import Difference, Row
 from training.probes.mix import LearnedMix
 
 # Goes up when the protocol changes, so that numbers of two protocols never stand in one table.
 PROTOCOL_VERSION = 3
+# What the mix of the row "learned + text" is called among those that were learned.
+SENSE_WITH_TEXT = "sense, with text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,9 @@ class SetResult:
 
     @property
     def headline(self) -> list[str]:
-        """The rows to quote: the best, of vectors if there are any, by the main metric; the learned mix."""
+        """The rows to quote: the best, of vectors if there are any, by the main metric; the learned mixes."""
         best = max(self.vector_rows or self.rows, key=lambda name: self.rows[name][self.metrics[0]])
-        return [name for name in dict.fromkeys([best, LEARNED]) if name in self.rows]
+        return [name for name in dict.fromkeys([best, LEARNED, LEARNED_WITH_TEXT]) if name in self.rows]
 
     def is_of(self, model_key: str, data_sha256: str) -> bool:
         came = (self.model_key, self.data_sha256, self.protocol_version)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from model.tasks.report import LEARNED_WITH_TEXT
 from training.probes import metrics as measures
-from training.probes.features import LEARNED_WITH_TEXT, feature_sets, mixed, span_vectors
+from training.probes.features import feature_sets, mixed, span_vectors
 from training.probes.intervals import Measured, Metric, with_intervals
 from training.probes.mix import LearnedMix, learn_sense_mix
 from training.probes.picture import picture_of
 from training.probes.readers.marked import SenseExample, Span, read_senses
-from training.probes.report import Picture, Probed
+from training.probes.report import SENSE_WITH_TEXT, Picture, Probed
 from training.probes.selection import in_stable_order
 from training.probes.source import FloatArray, LayerSource, Subject
 
@@ -120,10 +121,13 @@ def sense_vectors(
     vectors_NLD = span_vectors(source, sentences, asked, bar).vectors_NLD
     is_text_N = np.zeros(len(vectors_NLD), dtype=np.bool_)
     is_text_N[np.cumsum([size + 1 for size in sizes]) - 1] = True
-    layers_NLD = vectors_NLD[~is_text_N]
-    texts_N1D = np.repeat(vectors_NLD[is_text_N, :1], sizes, axis=0)
-    num_uncovered = int((~layers_NLD.any(axis=(1, 2))).sum())
-    return SenseVectors(np.concatenate([layers_NLD, texts_N1D], axis=1), num_uncovered)
+    _, num_layers, dim = vectors_NLD.shape
+    vectors_NCD = np.empty((sum(sizes), num_layers + 1, dim), dtype=np.float32)
+    for layer in range(num_layers):
+        vectors_NCD[:, layer] = vectors_NLD[~is_text_N, layer]
+    vectors_NCD[:, -1] = np.repeat(vectors_NLD[is_text_N, 0], sizes, axis=0)
+    num_uncovered = int((~vectors_NCD[:, :-1].any(axis=(1, 2))).sum())
+    return SenseVectors(vectors_NCD, num_uncovered)
 
 
 def told_apart(
@@ -147,9 +151,11 @@ def told_apart(
     learned = {"sense": mix}
     with_text = None if mix is None else learn_sense_mix(train_NCD, words, senses)
     if with_text is not None:
+        # As a task has them: the layers' weights add up to 1 without the text's.
+        with_text = replace(with_text, weights_L=with_text.weights_L / with_text.weights_L[:-1].sum())
         train_ND, test_ND = mixed(train_NCD, with_text.weights_L), mixed(test_NCD, with_text.weights_L)
         predicted[LEARNED_WITH_TEXT] = nearest_centroids(train, train_ND, test, test_ND)
-        learned["sense, with text"] = with_text
+        learned[SENSE_WITH_TEXT] = with_text
     return predicted, learned
 
 

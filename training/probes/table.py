@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from model.tasks.report import EQUAL, LEARNED
+from model.tasks.report import EQUAL, LEARNED, LEARNED_WITH_TEXT
 from training.atomic import write_atomically
-from training.probes.features import LEARNED_WITH_TEXT, is_layer
+from training.probes.features import is_layer
 from training.probes.intervals import Row
-from training.probes.report import SetResult
+from training.probes.report import SENSE_WITH_TEXT, SetResult
 from training.probes.rows import BaselineRow
 
 _PROTOCOL = """Frozen vectors, one protocol for every set: senses by the nearest centroid (cosine), pairs by
@@ -71,23 +71,14 @@ def layer_table(results: Mapping[str, SetResult]) -> str:
 def mix_table(results: Mapping[str, SetResult]) -> str:
     """What was learned, and how it stands to the best single layer; empty when nothing was learned."""
     lines = [
-        _line(["set", "learned from", "weights", "shares", "learned - best layer", "95% interval"]),
+        _line(["set", "learned from", "weights", "shares", "difference to", "95% interval"]),
         _line(["---"] * 3 + ["---", "---:", "---:"]),
     ]
     for name, result in results.items():
         for position, (target, mix) in enumerate(result.learned.items()):
-            against = result.against_layer if position == 0 else None
-            lines.append(
-                _line(
-                    [
-                        name,
-                        target,
-                        *(" ".join(f"{value:.2f}" for value in mix[key]) for key in ("weights", "shares")),
-                        "" if against is None else f"{100 * against['difference']:+.1f} ({against['layer']})",
-                        "" if against is None else _interval_text(against["low"], against["high"]),
-                    ]
-                )
-            )
+            numbers = (" ".join(f"{value:.2f}" for value in mix[key]) for key in ("weights", "shares"))
+            against = _against(result, target, is_first=position == 0)
+            lines.append(_line([name, target, *numbers, *against]))
     if len(lines) == 2:
         return ""
     return (
@@ -96,6 +87,18 @@ def mix_table(results: Mapping[str, SetResult]) -> str:
         "layer is the best one of this very test, which favours it; intervals from 500 resamples of the "
         "test's sentences.\n\n" + "\n".join(lines) + "\n"
     )
+
+
+def _against(result: SetResult, target: str, *, is_first: bool) -> tuple[str, str]:
+    """How a mix does beside the best layer, or one with the text beside the one without, and the interval."""
+    if target == SENSE_WITH_TEXT:
+        row, gain = result.rows[LEARNED_WITH_TEXT], f"{result.metrics[0]}_gain"
+        return f"{100 * row[gain]:+.1f} ({LEARNED})", _interval_text(row[f"{gain}_low"], row[f"{gain}_high"])
+    if result.against_layer is None or not is_first:
+        return "", ""
+    against = result.against_layer
+    difference = f"{100 * against['difference']:+.1f} ({against['layer']})"
+    return difference, _interval_text(against["low"], against["high"])
 
 
 def typo_table(results: Mapping[str, SetResult]) -> str:

@@ -236,6 +236,10 @@ def test_what_cannot_be_learned_from() -> None:
     with pytest.raises(ValueError, match=r"^examples labels\[3\]: expected a text, not empty, got ''$"):
         fit("classify", features, [*labels[:3], "", *labels[4:]])
     with pytest.raises(
+        ValueError, match=r"^examples: expected a layer and the global context after it, got one"
+    ):
+        fit("sense", features[:, :1], labels, ["w"] * 40)
+    with pytest.raises(
         ValueError, match=r"^examples: expected float32 \(N, C, D\), got float64 \(40, 3, 24\)$"
     ):
         fit("classify", features.astype(np.float64), labels)

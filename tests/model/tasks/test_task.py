@@ -141,7 +141,11 @@ SENSE_REFUSALS = [
     ("head.words.0.labels", [], r"head\.words\[0\]\.labels: expected different numbers from 0 to 2"),
     ("head.words.0.counts", [3], r"head\.words\[0\]\.counts: expected 2, one a label, got 1"),
     ("head.global_context", -0.5, r"head\.global_context: expected a number from 0 to 1,000,000, got -0\.5"),
-    ("head.global_context", 1e7, r"head\.global_context: expected a number from 0 to 1,000,000, got 1"),
+    (
+        "head.global_context",
+        1e7,
+        r"head\.global_context: expected a number from 0 to 1,000,000, got 10000000\.0$",
+    ),
     ("head.global_context", "x", r"head\.global_context: expected a finite number, got 'x'"),
     ("head.words.0.extra", 1, r"head\.words\[0\]\.extra: expected no such field"),
     ("head.words.1", ..., r"head\.weight\.shape: expected \(2, D\), got \(3, 4\)"),
@@ -159,25 +163,28 @@ def test_what_a_document_of_senses_is_refused_for(path: str, value: object, mess
         Task.from_document(document)
 
 
-def test_a_task_of_before_there_was_a_global_context_has_none() -> None:
-    fitted = fitted_tasks()[1]
-    document = json.loads(json.dumps(fitted.to_document()))
-    del document["head"]["global_context"], document["report"]["global_context"]
+def test_a_task_without_a_global_context_says_nothing_of_it() -> None:
+    """As tasks were kept before there was one: older servers and this one read each other's."""
+    classify, sense = fitted_tasks()
+    assert "global_context" not in json.dumps(classify.to_document())
+    document = json.loads(json.dumps(sense.to_document()))
+    assert document["head"].pop("global_context") == document["report"].pop("global_context") > 0
+    assert sense.reads_texts
     task = Task.from_document(document)
+    assert task.to_document() == document
     assert isinstance(task.head, SenseHead)
-    assert isinstance(fitted.head, SenseHead)
-    assert task.report is not None
-    assert (task.head.global_context, task.report.global_context) == (0.0, 0.0)
+    assert not task.reads_texts
     vectors = np.random.default_rng(6).standard_normal((2, 24)).astype(np.float32)
-    words = [fitted.head.words[0].word] * 2
-    senses = predict_senses(task, vectors, 100 * vectors, words)
-    without = replace(fitted.head, global_context=0.0).predict(vectors, words)
-    for sense, other in zip(senses, without, strict=True):
-        assert sense.probabilities.tolist() == other.probabilities.tolist()
+    words = [task.head.words[0].word] * 2
+    for global_ND in (None, 100 * vectors):
+        senses = predict_senses(task, vectors, global_ND, words)
+        for found, expected in zip(senses, task.head.predict(vectors, words), strict=True):
+            assert found.probabilities.tolist() == expected.probabilities.tolist()
 
 
 REPORT_REFUSALS = [
     ("report.verdict", ..., r"report\.verdict: expected a value, found none"),
+    ("report.global_context", -5, r"report\.global_context: expected a number from 0 to 1,000,000, got -5"),
     ("report.surprise", 1, r"report\.surprise: expected no such field"),
     ("report.num_held_out", -1, r"report\.num_held_out: expected a whole number from 0, got -1"),
     ("report.held_out", "some", r"report\.held_out: expected folds or split or dev, got 'some'"),
@@ -261,6 +268,8 @@ def test_what_does_not_fit_is_refused() -> None:
         predict(linear_task(), vectors)
     with pytest.raises(ValueError, match=r"^vectors: expected \(N, 4\), got \(2, 5\)$"):
         predict_senses(sense_task(), vectors, vectors, ["배", "눈"])
+    with pytest.raises(ValueError, match=r"^global contexts: expected \(2, 4\), got none$"):
+        predict_senses(sense_task(), vectors[:, :4], None, ["배", "눈"])
     with pytest.raises(ValueError, match=r"^global contexts: expected \(2, 4\), got \(2, 5\)$"):
         predict_senses(sense_task(), vectors[:, :4], vectors, ["배", "눈"])
     with pytest.raises(ValueError, match=r"^words: expected 2, one for each vector, got 1$"):

@@ -17,6 +17,7 @@ from service.replies.pooling import (
     normalized,
     pool,
     pool_spans,
+    word_and_text,
 )
 from service.schemas import Text
 from tests.service.fake_backend import FakeTokenizer
@@ -131,6 +132,20 @@ def test_a_span_is_the_mean_of_the_tokens_it_overlaps(span: list[int], row: list
     rows, marks = pool_spans(sentence, [span])
     np.testing.assert_array_equal(rows, [[row], [[10 * x for x in row]]])
     assert marks == [Span(text="ab c"[slice(*span)], start=span[0], end=span[1])]
+
+
+@pytest.mark.parametrize("span", [(0, 1), (1, 4), (3, 4), (0, 6), (2, 6)])
+def test_a_word_and_its_text_are_the_same_rows_without_a_copy(span: tuple[int, int]) -> None:
+    text, spans = "ab c d", ((0, 1), (1, 2), (2, 3), (3, 4), (5, 6))
+    tokenized = tokens(*spans)
+    tokenized.visible[2] = False  # the space
+    layers = np.random.default_rng(1).standard_normal((3, 5, 4)).astype(np.float32)
+    rows = word_and_text(tokenized, layers, *span)
+    encoded = Encoded.of(text, tokenized, layers)
+    assert len(encoded.tokens) == 4
+    np.testing.assert_allclose(rows[:3], pool_spans(encoded, [list(span)])[0][:, 0], rtol=1e-6)
+    np.testing.assert_allclose(rows[3], pool(encoded, "sentence")[0][0, 0], rtol=1e-6)
+    assert rows.dtype == np.float32
 
 
 def test_part_of_a_token_stands_for_all_of_it() -> None:

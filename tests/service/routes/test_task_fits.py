@@ -99,6 +99,13 @@ def test_a_sense_is_told_from_the_word_and_from_what_its_text_is_about(client: h
     (without,) = task.head.predict(np.array(mixed, dtype=np.float32), ["배"])
     assert not np.allclose(without.probabilities, expected.probabilities, atol=0.01)
 
+    # A task that was learned before there was a global context.
+    del document["head"]["global_context"], document["report"]["global_context"]
+    assert client.put("/v1/tasks/context", json=document).status_code == 200
+    (old,) = predict(client, "context", {"text": text, "start": 0, "end": 1})
+    for k, probability in zip(without.labels, without.probabilities, strict=True):
+        assert old["probabilities"][task.labels[k]] == pytest.approx(probability, abs=2e-6)
+
 
 def test_a_given_word_stands_for_the_marked_one(client: httpx.Client) -> None:
     examples = [{**example, "word": "ship"} for example in SENSE]
