@@ -262,7 +262,9 @@ class _LabelFit:
             global_context=0.0,
         )
         majority_right_N = targets_N == self._counts_K.argmax()
-        return judge(setting, scored, majority_right_N, targets_N, np.zeros(len(targets_N), dtype=np.int64))
+        return judge(
+            setting, scored.items(), majority_right_N, targets_N, np.zeros(len(targets_N), dtype=np.int64)
+        )
 
 
 def _clearly_better(one: Chosen, other: Chosen) -> bool:

@@ -5,7 +5,7 @@ Shape letters: N held-out examples, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -52,19 +52,19 @@ class _Judged:
 
 def judge(
     setting: Setting,
-    scored: Mapping[str, Candidates],
+    scored: Iterable[tuple[str, Candidates]],
     majority_right_N: Booleans,
     classes_N: Integers,
     strata_N: Integers,
 ) -> Report:
-    """scored: "majority", each layer, "equal", "learned", and for `sense` "learned + text", of the same
-    examples in the same order. The last is what the task predicts with.
+    """scored, taken one by one, of the same examples in the same order: "majority", each layer, "equal",
+    "learned", and for `sense` "learned + text". The last is what the task predicts with.
 
     majority_right_N: where the most frequent label is right. classes_N: what macro recall is the mean over.
     strata_N: equal where labels are of one kind (a word's senses), and could have been dealt otherwise.
     """
     judged = {}
-    for name, each in scored.items():
+    for name, each in scored:
         # Frequencies may tell less than they look, never more: so few as they are, they are no scores.
         lowest = 1.0 if name == MAJORITY else LOWEST_TEMPERATURE
         probabilities_NK = cross_fitted(each.tried, lowest)
@@ -72,9 +72,8 @@ def judge(
         right_N = probabilities_NK.argmax(axis=1) == targets_N
         if name == MAJORITY:
             right_N = majority_right_N
-        judged[name] = _judge(name, right_N, probabilities_NK, targets_N, classes_N)
-    *_, predicting = judged
-    own, chosen = judged[predicting], scored[predicting].chosen
+        own = judged[name] = _judge(name, right_N, probabilities_NK, targets_N, classes_N)
+        chosen = each.chosen
     against_majority = AgainstMajority(
         chance_of_more_right(own.right_N, judged[MAJORITY].right_N),
         chance_of_so_low_a_loss(

@@ -83,7 +83,8 @@ class AgainstMajority:
 
 @dataclass(frozen=True, slots=True)
 class AgainstLayer:
-    """The learned mix's accuracy less that of the best single layer, with its 95% interval, -1 to 1."""
+    """The learned mix's accuracy, without the text, less that of the best single layer, -1 to 1, with its 95%
+    interval."""
 
     layer: int
     difference: float

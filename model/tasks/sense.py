@@ -4,10 +4,10 @@ The mix is learned by nearest means (sense_mix.py), once on the examples that ar
 report, and once on all; held-out examples choose between nearest means and the linear head, and its
 shrinkage.
 
-The text's global context, the mean of its token vectors (after Huang et al. 2012, ACL P12-1092), is mixed in
-like one more layer. The top layer knows what kind of word stands there and little of what the text is about;
-by that alone some senses differ (2026-11-21 in training/LOG.md). Vectors that are served know nothing of it:
-a task's mix is of layers, and the report has a row for it without the text.
+The text's global context, the mean of its token vectors (after Huang et al. 2012, ACL P12-1092), is added to
+the mix with a weight of its own. The top layer knows what kind of word stands there and little of what the
+text is about; by that alone some senses differ (2026-11-21 in training/LOG.md). Vectors that are served know
+nothing of it: a task's mix is of layers, and the report has a row for it without the text.
 
 Shape letters: N examples, L layers, C = L + 1 with the global context, D vector dim, R senses of all words,
 word by word.
@@ -15,12 +15,13 @@ word by word.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
-from model.scalar_mix import MAX_COEFFICIENT, softmax_weights
+from model.scalar_mix import softmax_weights
 from model.tasks.calibration import Candidates, Scored, cross_fitted, fit_temperature, log_losses, pooled
 from model.tasks.examples import Examples, Floats, Integers, held_out_name, num_groups_of_each
 from model.tasks.head import SenseHead, SenseMethod
@@ -28,7 +29,7 @@ from model.tasks.judge import judge, majority_scored
 from model.tasks.moments import Doubles, chunks, measure, unit_gamma
 from model.tasks.report import EQUAL, LEARNED, LEARNED_WITH_TEXT, MAJORITY, Report, Setting, layer_name
 from model.tasks.sense_heads import SHRINKAGES, SenseScorer, SenseStatistics
-from model.tasks.sense_mix import Products, learn_mix
+from model.tasks.sense_mix import Products, learn_mix_and_context
 from model.tasks.sense_words import Inventory
 from model.tasks.split import split_examples
 from model.tasks.watch import Watch
@@ -62,6 +63,24 @@ class _Fold:
     entries_N: Integers
 
 
+@dataclass(frozen=True, eq=False)
+class _LearnedMix:
+    """softmax(scalars_L) are the layers' weights; global_context is the text's, beside them."""
+
+    scalars_L: Doubles
+    global_context: float
+
+    @property
+    def alone(self) -> Doubles:
+        """Weights (C), the text's 0."""
+        return np.append(softmax_weights(self.scalars_L), 0.0)
+
+    @property
+    def with_text(self) -> Doubles:
+        """Weights (C)."""
+        return np.append(softmax_weights(self.scalars_L), self.global_context)
+
+
 def fit_senses(train: Examples, groups_N: Integers, dev: Examples | None, watch: Watch) -> FittedSenses:
     """train and dev are checked. Raises ValueError when no word has two senses to tell apart, Cancelled."""
     return _SenseFit(train, groups_N, dev, watch).run()
@@ -89,36 +108,32 @@ class _SenseFit:
         # Cosines are of vectors as they are, mean included, so their size is what layers are divided by.
         scale_C = moments.size()
         watch.stage(0.5, len(self._folds) * _STEPS_OF_A_MIX)
-        learned = [self._learn(fold.fitted, scale_C) for fold in self._folds]
+        mixes = [self._learn(fold.fitted, scale_C) for fold in self._folds]
+        predicting, option = self._tried([mix.with_text for mix in mixes])
 
-        without_text = {layer_name(layer): [np.eye(num_layers)[layer]] for layer in range(num_layers)}
-        without_text[EQUAL] = [np.full(num_layers, 1 / num_layers)]
-        for name in without_text:
-            without_text[name] *= len(self._folds)
-        without_text[LEARNED] = [softmax_weights(scalars_C[:-1]) for scalars_C in learned]
-        watch.stage(0.8, (len(without_text) + 1) * len(self._folds))
-        rows = {
-            name: self._judged([np.append(weights_L, 0.0) for weights_L in by_fold])[0]
-            for name, by_fold in without_text.items()
-        }
-        rows[LEARNED_WITH_TEXT], option = self._judged([softmax_weights(scalars_C) for scalars_C in learned])
-
-        watch.stage(1.0, _STEPS_OF_A_MIX)
+        watch.stage(0.7, _STEPS_OF_A_MIX)
         everything = np.arange(len(self._features))
-        scalars_C = self._learn(everything, scale_C)
-        scalars_L = scalars_C[:-1] - scalars_C[:-1].mean()
-        weights_L = softmax_weights(scalars_L)
-        # Beside weights that add up to 1 without it.
-        beside = float(np.exp(scalars_C[-1] - np.logaddexp.reduce(scalars_C[:-1])))
-        global_context = min(beside, MAX_COEFFICIENT)
-        gamma = unit_gamma(moments.served_variance(np.append(weights_L, 0.0)))
-        mixed_ND = _mix(self._features, gamma * np.append(weights_L, global_context))
+        learned = self._learn(everything, scale_C)
+        gamma = unit_gamma(moments.served_variance(learned.alone))
+        mixed_ND = _mix(self._features, gamma * learned.with_text)
         scorer = SenseStatistics(mixed_ND, everything, self._inventory, watch).scorer(*option)
-        head = scorer.head(self._inventory, fit_temperature(rows[LEARNED_WITH_TEXT].chosen), global_context)
-        report = self._report(rows, scorer, weights_L, gamma, global_context)
-        return FittedSenses(tuple(map(float, scalars_L)), gamma, self._inventory.labels, head, report)
+        head = scorer.head(self._inventory, fit_temperature(predicting.chosen), learned.global_context)
 
-    def _judged(self, weights: Sequence[Doubles]) -> tuple[Candidates, _Option]:
+        fixed = {layer_name(layer): np.eye(num_layers)[layer] for layer in range(num_layers)}
+        fixed[EQUAL] = np.full(num_layers, 1 / num_layers)
+        watch.stage(1.0, (len(fixed) + 1) * len(self._folds))
+
+        def rows() -> Iterator[tuple[str, Candidates]]:
+            """One at a time: all their scores together would be many times what the examples take."""
+            for name, weights_L in fixed.items():
+                yield name, self._tried([np.append(weights_L, 0.0)] * len(self._folds))[0]
+            yield LEARNED, self._tried([mix.alone for mix in mixes])[0]
+            yield LEARNED_WITH_TEXT, predicting
+
+        report = self._report(rows(), predicting, scorer, learned, gamma)
+        return FittedSenses(tuple(map(float, learned.scalars_L)), gamma, self._inventory.labels, head, report)
+
+    def _tried(self, weights: Sequence[Doubles]) -> tuple[Candidates, _Option]:
         """Try all options in each fold's own mix (C); return all scores and the best option."""
         by_fold = [self._score(fold, weights_C) for fold, weights_C in zip(self._folds, weights, strict=True)]
         by_option = tuple(pooled([scores[i] for scores in by_fold]) for i in range(len(_OPTIONS)))
@@ -126,10 +141,9 @@ class _SenseFit:
         best = int(np.argmin(losses))
         return Candidates(by_option[best], by_option), _OPTIONS[best]
 
-    def _learn(self, examples: Integers, scale_C: Doubles) -> Doubles:
-        """Return scalars (C) of the layers and the global context as they came."""
+    def _learn(self, examples: Integers, scale_C: Doubles) -> _LearnedMix:
         products = Products.take(self._features, examples, self._inventory, scale_C)
-        return learn_mix(products, self._watch) - np.log(scale_C)
+        return _LearnedMix(*learn_mix_and_context(products, scale_C, self._watch))
 
     def _score(self, fold: _Fold, weights_C: Doubles) -> list[Scored]:
         """One for each option."""
@@ -168,11 +182,11 @@ class _SenseFit:
 
     def _report(
         self,
-        rows: dict[str, Candidates],
+        rows: Iterable[tuple[str, Candidates]],
+        predicting: Candidates,
         scorer: SenseScorer,
-        weights_L: Doubles,
+        learned: _LearnedMix,
         gamma: float,
-        global_context: float,
     ) -> Report:
         inventory = self._inventory
         words_N = np.concatenate([fold.words_N for fold in self._folds])
@@ -186,7 +200,7 @@ class _SenseFit:
                 for counts_R, fold in zip(fitted_counts, self._folds, strict=True)
             ]
         )
-        targets_N = rows[LEARNED_WITH_TEXT].chosen.targets_N
+        targets_N = predicting.chosen.targets_N
         majority_right_N = inventory.by_word(scorer.counts_R, words_N).argmax(axis=1) == targets_N
         label_counts = np.bincount(inventory.label_R, weights=scorer.counts_R).astype(np.int64)
         setting = Setting(
@@ -197,14 +211,14 @@ class _SenseFit:
             never_held_out=self._alone,
             method=scorer.method,
             regularisation=scorer.shrinkage,
-            weights=tuple(map(float, weights_L)),
+            weights=tuple(map(float, learned.alone[:-1])),
             gamma=gamma,
-            global_context=global_context,
+            global_context=learned.global_context,
         )
         # A sense that a word never had is a class of the word's own.
         classes_N = np.where(entries_N >= 0, entries_N, -1 - words_N)
         majority = Candidates.only(majority_scored(known_NK, targets_N))
-        return judge(setting, {MAJORITY: majority, **rows}, majority_right_N, classes_N, words_N)
+        return judge(setting, chain([(MAJORITY, majority)], rows), majority_right_N, classes_N, words_N)
 
 
 def _mix(features_NCD: Floats, weights_C: Doubles) -> Floats:

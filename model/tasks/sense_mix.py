@@ -10,7 +10,10 @@ layers' inner products say all that there is to say: they are taken once, and an
 vectors. A word with one sense says nothing; an example that is its sense's only one is a candidate, never a
 question.
 
-Shape letters: N examples, L layers (the global context counts as one), D vector dim, S senses of a word, R
+What stands beside the layers, the text's global context, gets its weight afterwards, the same way, beside the
+mix as if that were one layer: so the mix is the best one of the layers alone, which is what is served.
+
+Shape letters: N examples, L layers, C = L + 1 with the global context, D vector dim, S senses of a word, R
 senses of all words, word by word, M pairs of an example and a sense of its word.
 """
 
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.scalar_mix import softmax_weights
+from model.scalar_mix import MAX_COEFFICIENT, softmax_weights
 from model.tasks.moments import Doubles, Floats, chunks
 from model.tasks.sense_words import Integers, Inventory
 from model.tasks.watch import Watch
@@ -88,6 +91,33 @@ class Products:
             starts,
             np.concatenate(targets),
         )
+
+    def of_mixes(self, weights_KL: Doubles) -> Products:
+        """The products of K mixes of the layers, as if these were the layers."""
+        dots, candidates, own = (
+            weights_KL @ each @ weights_KL.T for each in (self.dots_MLL, self.candidates_MLL, self.own_MLL)
+        )
+        return Products(dots, candidates, own, self.starts, self.targets)
+
+
+def learn_mix_and_context(products: Products, scale_C: Doubles, watch: Watch) -> tuple[Doubles, float]:
+    """Return the scalars (L) of the layers as they came, with a mean of 0, and the global context's weight
+    beside theirs, which are softmax(scalars).
+
+    products: of layers and global context, each divided by its scale.
+    """
+    alone_LC = np.eye(len(scale_C))[:-1]
+    scalars_L = learn_mix(products.of_mixes(alone_LC), watch) - np.log(scale_C[:-1])
+    weights_L = softmax_weights(scalars_L)
+    mix_and_context_2C = np.zeros((2, len(scale_C)))
+    mix_and_context_2C[0, :-1] = weights_L * scale_C[:-1]
+    mix_and_context_2C[1, -1] = scale_C[-1]
+    mixed = products.of_mixes(mix_and_context_2C)
+    # As if of equal size: there they start, and are held to.
+    size_2 = np.sqrt(np.einsum("mkk->k", mixed.own_MLL) / len(mixed.own_MLL))
+    size_2 = np.where(size_2 > 0, size_2, 1.0)
+    both_2 = learn_mix(mixed.of_mixes(np.diag(1 / size_2)), watch) - np.log(size_2)
+    return scalars_L - scalars_L.mean(), min(float(np.exp(both_2[1] - both_2[0])), MAX_COEFFICIENT)
 
 
 def _sense_sums(

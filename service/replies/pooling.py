@@ -106,10 +106,12 @@ def word_and_text(tokenized: Tokenized, layers: Floats, start: int, end: int) ->
 
     layers: (L, T, D), of which no copy is made; a document's would be as large again.
     """
-    visible = np.array(tokenized.visible)
-    overlapping = visible & (np.array(tokenized.starts) < end) & (np.array(tokenized.ends) > start)
-    word_LD = layers[:, np.flatnonzero(overlapping)].mean(axis=1, dtype=np.float32)
-    text_1D = layers[:1].mean(axis=1, dtype=np.float32, where=visible[:, None])
+    visible = _visible(tokenized)
+    starts, ends = [tokenized.starts[i] for i in visible], [tokenized.ends[i] for i in visible]
+    first, last = _overlap(starts, ends, start, end)
+    word_LD = layers[:, visible[first:last]].mean(axis=1, dtype=np.float32)
+    is_visible_T1 = np.array(tokenized.visible)[:, None]
+    text_1D = layers[:1].mean(axis=1, dtype=np.float32, where=is_visible_T1)
     return np.concatenate([word_LD, text_1D])
 
 

@@ -146,11 +146,12 @@ class TaskDocument(BaseModel):
     labels: list[str] = Field(description="In the order of the head's rows.")
     head: dict[str, Any] | None = Field(
         description="What predicts: arrays are `{dtype, shape, data}`, data base64 of little-endian float32. "
-        "For `sense` with `global_context`, the weight of the text's mean beside the mix; left out, 0."
+        "For `sense`, `global_context` is the weight of the text's mean inside the mix; left out, 0."
     )
     report: dict[str, Any] | None = Field(
         description="What the fit found out on examples that were held out: for the majority class, each "
-        "layer, their mean and the learned mix, accuracy with its 95% interval, macro recall and log loss; "
+        "layer, their mean, the learned mix and, for `sense`, the mix with the text (`learned + text`, which "
+        "predicts), accuracy with its 95% interval, macro recall and log loss; "
         "calibration; the learned `weights`, for `sense` with `global_context`, the weight beside them of "
         "the mean of the text's token vectors; and a `verdict` in words."
     )

@@ -10,7 +10,7 @@ from training.probes.mix import (
     group_ids,
     learn_cosine_mix,
     learn_label_mix,
-    learn_sense_mix,
+    learn_sense_mixes,
 )
 from training.probes.pairs import cosines
 from training.probes.source import FloatArray
@@ -48,12 +48,15 @@ def test_labels_find_the_layer_that_knows_them() -> None:
 
 
 def test_senses_find_the_layer_that_knows_them() -> None:
-    features_NLD = noise(200, 3)
+    features_NCD = noise(200, 3)
     senses = ["up" if i % 2 else "down" for i in range(200)]
-    features_NLD[:, 2, 0] = [1 if i % 2 else -1 for i in range(200)]
-    mix = learn_sense_mix(features_NLD, ["w"] * 200, senses)
-    assert mix is not None
-    assert mix.shares_L.argmax() == 2
+    features_NCD[:, 1, 0] = [30 if i % 2 else -30 for i in range(200)]
+    mixes = learn_sense_mixes(features_NCD, ["w"] * 200, senses)
+    assert mixes is not None
+    alone, with_text = mixes
+    assert alone.shares_L.argmax() == 1
+    assert with_text.weights_L[:2].tolist() == alone.weights_L.tolist()
+    assert with_text.shares_L.argmax() == 1
 
 
 def test_cosines_find_the_layer_that_knows_them() -> None:
@@ -81,7 +84,7 @@ def test_the_gradient_of_the_correlation_is_its_slope() -> None:
 def test_of_one_layer_there_is_nothing_to_mix() -> None:
     one = noise(20, 9, num_layers=1)
     assert learn_label_mix("classify", (one, ["a"] * 20), (one, ["a"] * 20)) is None
-    assert learn_sense_mix(one, ["w"] * 20, ["a"] * 20) is None
+    assert learn_sense_mixes(noise(20, 9, num_layers=2), ["w"] * 20, ["a"] * 20) is None
     assert learn_cosine_mix(one, one, np.zeros(20)) is None
 
 

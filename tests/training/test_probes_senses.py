@@ -134,7 +134,7 @@ def test_what_a_sentence_is_about_tells_senses_apart() -> None:
     for name in ("layer 0", "layer 1", "equal", "learned"):
         assert predicted[name] == ["fish", "fish"], "of equal centroids the first"
     with_text = learned["sense, with text"]
-    assert with_text is not None
+    assert learned["sense"].weights_L.tolist() == with_text.weights_L[:2].tolist()
     assert len(with_text.weights_L) == 3
     assert with_text.weights_L[:2].sum() == pytest.approx(1.0)
 

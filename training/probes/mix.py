@@ -19,7 +19,7 @@ from model.scalar_mix import softmax_weights
 from model.tasks.examples import Examples
 from model.tasks.fit import fit
 from model.tasks.moments import measure
-from model.tasks.sense_mix import Products, learn_mix
+from model.tasks.sense_mix import Products, learn_mix_and_context
 from model.tasks.sense_words import Inventory
 from model.tasks.watch import Watch
 from training.probes.source import Doubles, FloatArray, IntArray
@@ -34,7 +34,8 @@ _TINY = 1e-30
 
 @dataclass(frozen=True, slots=True)
 class LearnedMix:
-    """weights_L: of the layers as they come, as a request takes them; they sum to 1.
+    """weights_L: of the layers as they come, as a request takes them; they sum to 1, without that of a global
+    context after them.
 
     shares_L: of the layers each brought to the same spread, which says how much of the mix a layer is.
     """
@@ -67,19 +68,24 @@ def learn_label_mix(
     return LearnedMix.of(softmax_weights(fitted.scalars), _spread(features_NLD))
 
 
-def learn_sense_mix(
-    features_NLD: FloatArray, words: Sequence[str], senses: Sequence[str]
-) -> LearnedMix | None:
-    """None for a single layer. Raises ValueError when no word has two senses, one of them of two examples."""
-    if features_NLD.shape[1] == 1:
+def learn_sense_mixes(
+    features_NCD: FloatArray, words: Sequence[str], senses: Sequence[str]
+) -> tuple[LearnedMix, LearnedMix] | None:
+    """The mix of the layers, and the same with the global context that stands after them in features_NCD.
+
+    None for a single layer. Raises ValueError when no word has two senses, one of them of two examples.
+    """
+    if features_NCD.shape[1] == 2:
         return None
     watch = Watch(lambda share: None, lambda: False)
     # Cosines are of vectors as they are, mean included, so their size is what layers are divided by.
-    size_L = measure(features_NLD, watch.check).size()
+    size_C = measure(features_NCD, watch.check).size()
     inventory = Inventory.of(words, senses)
-    products = Products.take(features_NLD, np.arange(len(features_NLD)), inventory, size_L)
-    weights_L = softmax_weights(learn_mix(products, watch) - np.log(size_L))
-    return LearnedMix.of(weights_L, size_L)
+    products = Products.take(features_NCD, np.arange(len(features_NCD)), inventory, size_C)
+    scalars_L, global_context = learn_mix_and_context(products, size_C, watch)
+    weights_L = softmax_weights(scalars_L)
+    with_text = LearnedMix.of(np.append(weights_L, global_context), size_C)
+    return LearnedMix.of(weights_L, size_C[:-1]), with_text
 
 
 def learn_cosine_mix(first_NLD: FloatArray, second_NLD: FloatArray, scores_N: Doubles) -> LearnedMix | None:

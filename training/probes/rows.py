@@ -45,7 +45,7 @@ def rows_of(results: Mapping[str, SetResult], vectors: str, source: str) -> list
 
 
 def quoted_rows_of(results: Mapping[str, SetResult], vectors: str, source: str) -> list[BaselineRow]:
-    """Of each set the best row and the learned mix: what a report of other vectors shows."""
+    """Of each set the best row and the learned mixes: what a report of other vectors shows."""
     rows = rows_of(results, vectors, source)
     return [row for row in rows if row.layer in results[row.set].headline]
 

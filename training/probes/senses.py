@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +20,7 @@ from model.tasks.report import LEARNED_WITH_TEXT
 from training.probes import metrics as measures
 from training.probes.features import feature_sets, mixed, span_vectors
 from training.probes.intervals import Measured, Metric, with_intervals
-from training.probes.mix import LearnedMix, learn_sense_mix
+from training.probes.mix import LearnedMix, learn_sense_mixes
 from training.probes.picture import picture_of
 from training.probes.readers.marked import SenseExample, Span, read_senses
 from training.probes.report import SENSE_WITH_TEXT, Picture, Probed
@@ -132,7 +132,7 @@ def sense_vectors(
 
 def told_apart(
     train: Sequence[SenseExample], test: Sequence[SenseExample], vectors_NCD: FloatArray
-) -> tuple[dict[str, list[str | None]], dict[str, LearnedMix | None]]:
+) -> tuple[dict[str, list[str | None]], dict[str, LearnedMix]]:
     """Each kind of vectors' answers for test, and the mixes that train taught; vectors are of train and test.
 
     Vectors of one layer have no mixes.
@@ -140,22 +140,20 @@ def told_apart(
     words, senses = [e.word for e in train], [e.sense for e in train]
     train_NCD, test_NCD = vectors_NCD[: len(train)], vectors_NCD[len(train) :]
     train_NLD, test_NLD = train_NCD[:, :-1], test_NCD[:, :-1]
-    mix = learn_sense_mix(train_NLD, words, senses)
-    weights_L = None if mix is None else mix.weights_L
+    mixes = learn_sense_mixes(train_NCD, words, senses)
+    weights_L = None if mixes is None else mixes[0].weights_L
     predicted = {
         name: nearest_centroids(train, train_ND, test, test_ND)
         for (name, train_ND), (_, test_ND) in zip(
             feature_sets(train_NLD, weights_L), feature_sets(test_NLD, weights_L), strict=True
         )
     }
-    learned = {"sense": mix}
-    with_text = None if mix is None else learn_sense_mix(train_NCD, words, senses)
-    if with_text is not None:
-        # As a task has them: the layers' weights add up to 1 without the text's.
-        with_text = replace(with_text, weights_L=with_text.weights_L / with_text.weights_L[:-1].sum())
-        train_ND, test_ND = mixed(train_NCD, with_text.weights_L), mixed(test_NCD, with_text.weights_L)
-        predicted[LEARNED_WITH_TEXT] = nearest_centroids(train, train_ND, test, test_ND)
-        learned[SENSE_WITH_TEXT] = with_text
+    if mixes is None:
+        return predicted, {}
+    learned = dict(zip(("sense", SENSE_WITH_TEXT), mixes, strict=True))
+    weights_C = learned[SENSE_WITH_TEXT].weights_L
+    train_ND, test_ND = mixed(train_NCD, weights_C), mixed(test_NCD, weights_C)
+    predicted[LEARNED_WITH_TEXT] = nearest_centroids(train, train_ND, test, test_ND)
     return predicted, learned
 
 

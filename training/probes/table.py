@@ -69,7 +69,8 @@ def layer_table(results: Mapping[str, SetResult]) -> str:
 
 
 def mix_table(results: Mapping[str, SetResult]) -> str:
-    """What was learned, and how it stands to the best single layer; empty when nothing was learned."""
+    """What was learned, and how it stands to the best single layer, with the text to the mix without; empty
+    when nothing was learned."""
     lines = [
         _line(["set", "learned from", "weights", "shares", "difference to", "95% interval"]),
         _line(["---"] * 3 + ["---", "---:", "---:"]),

@@ -38,7 +38,7 @@ def report(setting: Setting, num_wrong: dict[str, int]) -> Report:
     scored = {"majority": majority_scored(counts_NK, targets_N)}
     scored |= {name: answers(targets_N, wrong, seed) for seed, (name, wrong) in enumerate(num_wrong.items())}
     table = {name: Candidates.only(each) for name, each in scored.items()}
-    return judge(setting, table, targets_N == 0, targets_N, np.zeros_like(targets_N))
+    return judge(setting, table.items(), targets_N == 0, targets_N, np.zeros_like(targets_N))
 
 
 def test_the_table() -> None:
@@ -55,6 +55,24 @@ def test_the_table() -> None:
     assert (found.weights, found.gamma) == ((0.25, 0.75), 1.5)
     with pytest.raises(KeyError):
         found.row("layer 2")
+
+
+def test_what_predicts_with_the_text_is_told_beside_the_mix_without() -> None:
+    setting = replace(SETTING, method="centroid", global_context=0.5)
+    found = report(setting, {"layer 0": 30, "layer 1": 20, "equal": 25, "learned": 19, "learned + text": 5})
+    assert [row.name for row in found.rows][-2:] == ["learned", "learned + text"]
+    assert found.against_layer.layer == 1
+    assert found.against_layer.difference == pytest.approx(0.01)
+    without = report(setting, {"layer 0": 30, "layer 1": 20, "equal": 25, "learned": 19})
+    assert found.against_majority.chance_by_accuracy < without.against_majority.chance_by_accuracy
+    assert found.calibration.temperature < without.calibration.temperature
+    low, high = 100 * found.against_layer.low, 100 * found.against_layer.high
+    assert found.verdict == (
+        "On 100 held-out examples the learned mix with the text is right in 95.0% (88.8% to 97.8%), always "
+        "answering each word's most frequent sense in 60.0%. Without the text, right in 81.0%, the mix is "
+        "not measurably better than layer 1 alone (80.0%; difference +1.0 points, "
+        f"{low:+.1f} to {high:+.1f})."
+    )
 
 
 def test_a_clear_gain_in_words() -> None:

@@ -135,7 +135,7 @@ def test_a_span_is_the_mean_of_the_tokens_it_overlaps(span: list[int], row: list
 
 
 @pytest.mark.parametrize("span", [(0, 1), (1, 4), (3, 4), (0, 6), (2, 6)])
-def test_a_word_and_its_text_are_the_same_rows_without_a_copy(span: tuple[int, int]) -> None:
+def test_a_word_and_its_text_are_the_rows_of_the_span_and_of_the_sentence(span: tuple[int, int]) -> None:
     text, spans = "ab c d", ((0, 1), (1, 2), (2, 3), (3, 4), (5, 6))
     tokenized = tokens(*spans)
     tokenized.visible[2] = False  # the space
