@@ -53,3 +53,19 @@ def test_the_learned_mix_stands_against_the_best_layer_on_the_same_samples() -> 
     # Never worse, in no sample: far narrower than the rows' own intervals.
     assert against.low == 0
     assert 0.02 <= against.high <= 0.03
+
+
+def test_what_the_text_adds_to_the_learned_mix_on_the_same_samples() -> None:
+    learned = (np.arange(200) % 4 < 2).astype(np.int64)
+    with_text = learned.copy()
+    with_text[2:80:4] = 1
+    measured = {"layer 0": of(learned), "learned": of(learned), "learned + text": of(with_text)}
+    row = with_intervals(measured, np.arange(200))[0]["learned + text"]
+    assert row["accuracy_gain"] == pytest.approx(0.1)
+    # The gain's own standard error, of the root of 0.09 / 200: 0.021.
+    assert row["accuracy_gain_low"] == pytest.approx(0.1 - 0.0416, abs=0.008)
+    assert row["accuracy_gain_high"] == pytest.approx(0.1 + 0.0416, abs=0.008)
+    del measured["learned + text"]
+    assert not any(
+        "gain" in key for row in with_intervals(measured, np.arange(200))[0].values() for key in row
+    )
