@@ -6,7 +6,7 @@ import pytest
 from model.scalar_mix import softmax_weights
 from model.tasks import moments
 from model.tasks.moments import Doubles
-from model.tasks.sense_mix import Products, learn_mix, loss_and_gradient
+from model.tasks.sense_mix import Products, learn_mix, learn_mix_and_context, loss_and_gradient
 from model.tasks.sense_words import Inventory
 from model.tasks.watch import Watch
 from tests.model.made_up_tasks import GLOBAL_CONTEXT, Floats, word_senses
@@ -68,6 +68,28 @@ def test_what_knows_senses_gets_the_weight(signal: int) -> None:
     scale_L = np.sqrt((features.astype(np.float64) ** 2).mean(axis=(0, 2)))
     taken = Products.take(features, np.arange(len(features)), Inventory.of(words, labels), scale_L)
     assert softmax_weights(learn_mix(taken, watch()))[signal] > 0.8
+
+
+def test_weights_are_of_layers_and_context_as_they_came() -> None:
+    features, labels, words = word_senses(30, 6, GLOBAL_CONTEXT, noise=2.0)
+    layers, _, _ = word_senses(30, 6, 2, noise=2.0)
+    features[:, :3] = layers[:, :3]
+    inventory = Inventory.of(words, labels)
+
+    def learned(features_NCD: Floats) -> tuple[Doubles, float]:
+        scale_C = np.sqrt((features_NCD.astype(np.float64) ** 2).mean(axis=(0, 2)))
+        taken = Products.take(features_NCD, np.arange(len(features_NCD)), inventory, scale_C)
+        return learn_mix_and_context(taken, scale_C, watch())
+
+    scalars_L, context = learned(features)
+    assert scalars_L.sum() == pytest.approx(0, abs=1e-9)
+    assert context > 0
+    times_C = np.array([0.5, 3.0, 2.0, 10.0], dtype=np.float32)
+    other_L, other = learned(features * times_C[:, None])
+    weights_L, other_weights_L = softmax_weights(scalars_L), softmax_weights(other_L) * times_C[:3]
+    np.testing.assert_allclose(other_weights_L / other_weights_L.sum(), weights_L, rtol=1e-3)
+    # Beside layers that are the same again, the context is as much as before.
+    assert other * 10.0 / other_weights_L.sum() == pytest.approx(context, rel=1e-3)
 
 
 def test_chunks_give_the_same_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
