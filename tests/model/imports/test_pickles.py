@@ -52,7 +52,8 @@ def test_a_pickle_that_is_damaged_inside(tmp_path: Path) -> None:
     """The values are stored beside it, each under a number."""
     path = random_manylangs().write(tmp_path) / "encoder.pkl"
     data = path.read_bytes()
-    number = re.findall(rb"[0-9]{10,}", data)[0]
+    # Where it stood in memory: low addresses are short.
+    number = re.findall(rb"[0-9]{6,}", data)[0]
     path.write_bytes(data.replace(number, b"0" * len(number), 1))
     assert_refused(tmp_path, "encoder.pkl", r"expected a dictionary of tensors .* \(AssertionError: storage ")
 
